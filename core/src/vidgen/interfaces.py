@@ -1,0 +1,323 @@
+"""What each kind of component promises: small protocols with shapes and value ranges.
+
+Letters: B samples, C channels, T H W frames/rows/columns (of latents unless said otherwise), N text tokens, D text
+width. Pixels are (B, 3, T, H, W). A component meets the others through the numbers declared here, never by reaching in.
+Models, text encoders and autoencoders are `torch.nn.Module`s: the engine moves them to a device and dtype.
+
+Every factory is called as `build(options, context)`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import torch
+    from torch import Tensor
+
+    from vidgen.registry import Registry
+    from vidgen.rng import Draws
+
+Size3 = tuple[int, int, int]
+
+
+@frozen(kw_only=True)
+class Context:
+    """What a factory may know of the run around its component. All fields have neutral defaults: built alone
+    (`vidgen.build`), a component falls back on its own documented defaults.
+
+    latent_channels, latent_size, latent_stride: of the autoencoder; (T, H, W) of one latent clip and the pixels per
+        latent along each axis. latent_size is None when sizes vary.
+    text_width, text_length: of the text encoder.
+    seed: the run's seed. outputs: the run's folder. step: the step a resumed run continues from, else 0.
+    recipe: the resolved recipe as plain data.
+    load_weights: false in a dry run: build the structure, read no weights.
+    num_frames, image_size, frame_interval, batch_size: the recipe's shared keys, pixels (for bucketers and datasets).
+    registry: for components that build others (jobs).
+    """
+
+    latent_channels: int | None = None
+    latent_size: Size3 | None = None
+    latent_stride: Size3 | None = None
+    text_width: int | None = None
+    text_length: int | None = None
+    seed: int = 0
+    outputs: Path | None = None
+    step: int = 0
+    recipe: Mapping[str, Any] = field(factory=dict)
+    load_weights: bool = True
+    num_frames: int | None = None
+    image_size: tuple[int, int] | None = None
+    frame_interval: int = 1
+    batch_size: int | None = None
+    registry: "Registry | None" = None
+
+
+class Model(Protocol):
+    """A denoiser. A `torch.nn.Module`.
+
+    latent_channels: channels of x.
+    patch_size: latent (frames, rows, columns) per token.
+    conditioning: the keyword arguments `forward` takes, of: `y` (B, N, D) caption features; `mask` (B, N) 0/1, 1 where a
+        caption token counts; `x_mask` (B, T) bool, true where a latent frame carries noise; `drop_caption` (B,) bool,
+        true where the caption is to be replaced by the null caption; `fps`, `height`, `width`, `num_frames`, `ar`
+        (B,) float numbers of the clip in pixels and video frames, ar = height / width. The engine supplies what is
+        named and nothing else.
+    caption_dropout: how often a caption is dropped in training, 0 to 1; the engine draws it and passes `drop_caption`.
+    """
+
+    latent_channels: int
+    patch_size: Size3
+    conditioning: frozenset[str]
+    caption_dropout: float
+
+    def forward(self, x: "Tensor", timestep: "Tensor", **conditioning: "Tensor") -> "Tensor":
+        """x: noisy latents (B, C, T, H, W); timestep: (B,), in the scheduler's units. Returns the prediction,
+        (B, C or 2C, T, H, W): the second half, when there is one, parametrises the variance."""
+        ...
+
+    def null_conditioning(self, conditioning: Mapping[str, "Tensor"]) -> "dict[str, Tensor] | None":
+        """The unconditional counterpart for guidance: same keys and shapes, captions replaced by the learned null
+        caption. None when the model has none of its own: the encoding of an empty text is used then."""
+        ...
+
+    def repeated_blocks(self) -> "Sequence[torch.nn.Module]":
+        """The blocks to checkpoint, compile or shard one by one, in order."""
+        ...
+
+
+class TextEncoder(Protocol):
+    """Texts to features. A `torch.nn.Module`.
+
+    width: D of y. max_length: N of y.
+    """
+
+    width: int
+    max_length: int
+
+    def encode(self, texts: Sequence[str]) -> "dict[str, Tensor]":
+        """`y` (B, N, D) floating and `mask` (B, N) int64, 1 for tokens that count; at least one per text, also for
+        the empty text. A text is encoded alike alone and in a batch. Needs no gradient."""
+        ...
+
+
+class Autoencoder(Protocol):
+    """Pixels to latents and back. A `torch.nn.Module`.
+
+    latent_channels: C of the latents. stride: video (frames, rows, columns) per latent along each axis.
+    """
+
+    latent_channels: int
+    stride: Size3
+
+    def encode(self, video: "Tensor", draws: "Draws | None" = None) -> "Tensor":
+        """video: (B, 3, T, H, W) in [-1, 1]. Returns latents (B, C, *latent_size((T, H, W))). A posterior is sampled
+        with `draws`; without, its mode is returned."""
+        ...
+
+    def decode(self, latents: "Tensor", num_frames: int | None = None) -> "Tensor":
+        """Latents to video (B, 3, T, H, W) in about [-1, 1]; `num_frames` is T where latents alone leave it open."""
+        ...
+
+    def latent_size(self, video_size: Size3) -> Size3:
+        """Pixels (T, H, W) to latent (T, H, W). Raises: UserError for sizes it cannot take, naming the nearest."""
+        ...
+
+
+class Scheduler(Protocol):
+    """A diffusion process: what the model learns and how it is sampled.
+
+    prediction_type: `velocity`, `epsilon`, ...; recorded in checkpoints, a mismatch is refused.
+    cfg_scale: default guidance scale. num_sampling_steps: default number of steps.
+    """
+
+    prediction_type: str
+    cfg_scale: float
+    num_sampling_steps: int
+
+    def training_losses(
+        self,
+        model: "Callable[..., Tensor]",
+        x: "Tensor",
+        conditioning: Mapping[str, "Tensor"],
+        *,
+        draws: "Draws | None" = None,
+        mask: "Tensor | None" = None,
+        noise: "Tensor | None" = None,
+        t: "Tensor | None" = None,
+    ) -> "dict[str, Tensor]":
+        """x: clean latents (B, C, T, H, W). mask: (B, T) bool, true where a frame is noised and learned; passed on to
+        the model as `x_mask`. noise, t: used as given, else drawn from `draws` (purposes `timestep`, then `noise`).
+        Returns `loss` (B,) and whatever parts of it are worth logging, each (B,)."""
+        ...
+
+    def sample(
+        self,
+        model: "Callable[..., Tensor]",
+        z: "Tensor",
+        conditioning: Mapping[str, "Tensor"],
+        null_conditioning: "Mapping[str, Tensor] | None" = None,
+        guidance: float | None = None,
+        *,
+        draws: "Draws | None" = None,
+        mask: "Tensor | None" = None,
+        steps: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "Tensor":
+        """z: standard normal noise (B, C, T, H, W), with given frames in their place where mask < 1. mask: (B, T) in
+        [0, 1]: 1 generate, 0 keep, between edit. draws: for the noise of stochastic steps (purpose `step`, step=i).
+        progress(i, n) after step i of n. Returns clean latents."""
+        ...
+
+
+@frozen(kw_only=True)
+class Sample:
+    """One training sample, on the CPU.
+
+    video: (3, T, H, W) uint8 RGB. text: its caption. fps: of the clip as cut (0 for a still image).
+    """
+
+    video: "Tensor"
+    text: str
+    fps: float
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Rows of media.
+
+    table: metadata per row, known without opening the media, as an Arrow table with any of the columns `path`, `text`,
+    `num_frames`, `height`, `width`, `fps` (a still image has num_frames 1). The number of rows is `table.num_rows`.
+    """
+
+    table: "pa.Table"
+
+    def get(self, row: int, num_frames: int, size: tuple[int, int], rng: "np.random.Generator") -> Sample:
+        """Row `row` as `num_frames` frames of `size` (rows, columns) pixels. Every choice is drawn from `rng`, which
+        is addressed by (seed, epoch, row). Called in worker processes. Raises: RunError when the media is unreadable,
+        UserError when it cannot give what is asked; both name the file."""
+        ...
+
+
+@frozen
+class Request:
+    """What a batch asks of one row: so many frames (of video) of such a size in pixels."""
+
+    row: int
+    num_frames: int
+    size: tuple[int, int]
+
+
+class Bucketer(Protocol):
+    """Rows to batches."""
+
+    def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> Sequence[Sequence[Request]]:
+        """All batches of one epoch in order, each for one rank; step i of the epoch takes entries i * num_ranks ..
+        (i + 1) * num_ranks - 1, one a rank, so the length is a multiple of num_ranks. A pure function of its
+        arguments, the options and the seed; entries may be made lazily. Raises: UserError when no row fits."""
+        ...
+
+
+class Parallel(Protocol):
+    """How a run uses its devices. The engine calls, in this order: `prepare`, then per step `autocast`, `backward`,
+    `step`.
+
+    device: of this rank. rank, num_ranks: among data-parallel ranks.
+    """
+
+    device: "torch.device"
+    rank: int
+    num_ranks: int
+
+    def prepare(self, model: "torch.nn.Module", optimizer: "torch.optim.Optimizer") -> None:
+        """Take model and optimizer into care, sharding or wrapping them in place."""
+        ...
+
+    def autocast(self) -> Any:
+        """Context manager for forward passes in the recipe's dtype."""
+        ...
+
+    def backward(self, loss: "Tensor", *, last: bool = True) -> None:
+        """Accumulate gradients of a scalar loss; `last` of an accumulation, so that communication can wait for it."""
+        ...
+
+    def step(self, max_norm: float) -> "Tensor":
+        """Average gradients over ranks, clip to `max_norm` (0 = never), update, clear. Returns the gradient norm before
+        clipping, a device scalar that is not finite when the update was unsound."""
+        ...
+
+    def state_dict(self) -> "dict[str, Any]":
+        """Its own state: loss scale and the like; plain numbers."""
+        ...
+
+    def load_state_dict(self, state: "Mapping[str, Any]") -> None:
+        """Take back what `state_dict` gave."""
+        ...
+
+
+@frozen
+class Media:
+    """A file made by a run: `path`, the prompt it answers, and its pixels' (frames, rows, columns)."""
+
+    path: Path
+    prompt: str
+    size: Size3
+
+
+@frozen
+class RunInfo:
+    """A run as observers see it: `job` name, `outputs` folder, `first_step` and `last_step` (0 when there are none)."""
+
+    job: str
+    outputs: Path
+    first_step: int = 0
+    last_step: int = 0
+
+
+class Tracker(Protocol):
+    """Metrics and media of a run to somewhere. Built on rank 0 with `context.outputs`, `context.recipe` and
+    `context.step`: records after that step, left by a run that was killed, are to be dropped or overwritten."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Numbers of one step; every `log.every` steps."""
+        ...
+
+    def media(self, step: int, samples: Sequence[Media]) -> None:
+        """Clips just written."""
+        ...
+
+    def scores(self, step: int, scores: Mapping[str, float]) -> None:
+        """Results of metrics on clips just sampled."""
+        ...
+
+    def close(self) -> None:
+        """The run ends; write what is left. Called once, also after an error."""
+        ...
+
+
+class Metric(Protocol):
+    """A measure of sampled clips, from their pixels and prompts alone."""
+
+    def update(self, video: "Tensor", prompt: str) -> None:
+        """Take in one clip, (3, T, H, W) uint8 RGB."""
+        ...
+
+    def compute(self) -> dict[str, float]:
+        """Name -> value over all clips taken in."""
+        ...
+
+
+class Job(Protocol):
+    """What a recipe's `job:` names; its options class is the whole recipe."""
+
+    def run(self) -> None:
+        """Do it, to the end or until told to stop."""
+        ...
+
+    def dry_run(self) -> Mapping[str, str]:
+        """Build on the meta device, load nothing, start nothing; what would be done, label -> value."""
+        ...

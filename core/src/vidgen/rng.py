@@ -1,0 +1,69 @@
+"""Addressed randomness: every draw is a pure function of (seed, purpose, where), never of what was drawn before.
+
+So a resumed run continues bit for bit, sample i is the same alone, in a batch or on eight ranks, and the number of
+workers changes nothing. Draws are made on the CPU and moved, so that the device changes nothing either.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Address = tuple[int | str, ...]
+
+
+def address(seed: int, purpose: str, *where: int | str) -> int:
+    """A 63-bit number that is the same for the same arguments on every machine and unlike it for any others."""
+    digest = blake2b(repr((seed, purpose, *where)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def torch_generator(seed: int, purpose: str, *where: int | str) -> torch.Generator:
+    """A CPU generator at its own address."""
+    return torch.Generator().manual_seed(address(seed, purpose, *where))
+
+
+def numpy_generator(seed: int, purpose: str, *where: int | str) -> np.random.Generator:
+    """A numpy generator at its own address; for datasets and samplers."""
+    return np.random.Generator(np.random.PCG64(address(seed, purpose, *where)))
+
+
+class Draws:
+    """Random numbers for a batch, one address per sample: row i of every result depends on `samples[i]` alone.
+
+    seed: the run's seed.
+    samples: an address per sample: (epoch, row) in training, (prompt, repeat) in sampling.
+    """
+
+    def __init__(self, seed: int, samples: Sequence[Address]) -> None:
+        self.seed = seed
+        self.samples = tuple(samples)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def normal(
+        self, purpose: str, shape: Sequence[int], *, device: torch.device | str = "cpu", step: int = 0
+    ) -> Tensor:
+        """Standard normal numbers, (B, *shape), float32. `step` tells draws of one purpose apart."""
+        rows = [torch.randn(tuple(shape), generator=g) for g in self._generators(purpose, step)]
+        return torch.stack(rows).to(device)
+
+    def uniform(
+        self, purpose: str, shape: Sequence[int] = (), *, device: torch.device | str = "cpu", step: int = 0
+    ) -> Tensor:
+        """Uniform numbers in [0, 1), (B, *shape), float32."""
+        rows = [torch.rand(tuple(shape), generator=g) for g in self._generators(purpose, step)]
+        return torch.stack(rows).to(device)
+
+    def integers(
+        self, purpose: str, high: int, shape: Sequence[int] = (), *, device: torch.device | str = "cpu", step: int = 0
+    ) -> Tensor:
+        """Uniform integers in 0..high-1, (B, *shape), int64."""
+        rows = [torch.randint(high, tuple(shape), generator=g) for g in self._generators(purpose, step)]
+        return torch.stack(rows).to(device)
+
+    def _generators(self, purpose: str, step: int) -> list[torch.Generator]:
+        return [torch_generator(self.seed, purpose, step, *sample) for sample in self.samples]
