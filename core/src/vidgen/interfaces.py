@@ -35,6 +35,7 @@ class Context:
     text_width, text_length: of the text encoder.
     seed: the run's seed. outputs: the run's folder. step: the step a resumed run continues from, else 0.
     recipe: the resolved recipe as plain data.
+    dtype: `fp32`, `fp16` or `bf16`, of forward passes.
     load_weights: false in a dry run: build the structure, read no weights.
     num_frames, image_size, frame_interval, batch_size: the recipe's shared keys, pixels (for bucketers and datasets).
     registry: for components that build others (jobs).
@@ -49,6 +50,7 @@ class Context:
     outputs: Path | None = None
     step: int = 0
     recipe: Mapping[str, Any] = field(factory=dict)
+    dtype: str = "fp32"
     load_weights: bool = True
     num_frames: int | None = None
     image_size: tuple[int, int] | None = None
@@ -149,10 +151,12 @@ class Scheduler(Protocol):
         mask: "Tensor | None" = None,
         noise: "Tensor | None" = None,
         t: "Tensor | None" = None,
+        sizes: "Mapping[str, Tensor] | None" = None,
     ) -> "dict[str, Tensor]":
         """x: clean latents (B, C, T, H, W). mask: (B, T) bool, true where a frame is noised and learned; passed on to
         the model as `x_mask`. noise, t: used as given, else drawn from `draws` (purposes `timestep`, then `noise`).
-        Returns `loss` (B,) and whatever parts of it are worth logging, each (B,)."""
+        sizes: `height`, `width`, `num_frames`, `fps`, `ar` (B,) of the clips in pixels and video frames, whether or not
+        the model takes them. Returns `loss` (B,) and whatever parts of it are worth logging, each (B,)."""
         ...
 
     def sample(
@@ -167,6 +171,7 @@ class Scheduler(Protocol):
         mask: "Tensor | None" = None,
         steps: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        sizes: "Mapping[str, Tensor] | None" = None,
     ) -> "Tensor":
         """z: standard normal noise (B, C, T, H, W), with given frames in their place where mask < 1. mask: (B, T) in
         [0, 1]: 1 generate, 0 keep, between edit. draws: for the noise of stochastic steps (purpose `step`, step=i).

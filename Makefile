@@ -1,0 +1,37 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both make .venv first, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROJECTS := core $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/*/pyproject.toml))
+STAMP := $(VENV)/installed
+
+.PHONY: install demo test lint format clean
+
+install: $(STAMP)
+
+# The build backend is installed first, so that no project builds in an environment of its own.
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(PROJECTS:%=%/pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
+		$(PROJECTS:%=-e ./%) -e .[dev]
+	touch $@
+
+demo: install
+	$(BIN)/vidgen-run recipes/quickstart.yaml
+
+test: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PROJECTS:%=%/src)
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) outputs

@@ -1,0 +1,63 @@
+"""What core itself offers: the jobs, one device, and the loss table. Everything else is a plugin."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from attrs import frozen, validators
+
+from vidgen.component import Component, hookimpl, option
+from vidgen.recipe.schema import SampleRecipe, TrainRecipe
+
+
+@frozen(kw_only=True)
+class SingleOptions:
+    """Keys allowed beside `type: single`."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", "`auto` takes a GPU when there is one.")
+    sp_size: int = option(1, "Ranks that share one sample; one device has one.", validator=validators.in_((1,)))
+
+
+@frozen(kw_only=True)
+class CsvOptions:
+    """Keys allowed beside `type: csv`."""
+
+    name: str = option("metrics.csv", "File below the run's folder.")
+
+
+@hookimpl
+def vidgen_jobs() -> Iterator[Component]:
+    """The two jobs every user has."""
+    yield Component(
+        name="train",
+        summary="Train a model from a dataset; resumes bit for bit.",
+        options=TrainRecipe,
+        factory="vidgen.engine.train:build",
+    )
+    yield Component(
+        name="sample",
+        summary="Sample videos and images from prompts.",
+        options=SampleRecipe,
+        factory="vidgen.engine.sample:build",
+    )
+
+
+@hookimpl
+def vidgen_parallel() -> Iterator[Component]:
+    """One process, one device."""
+    yield Component(
+        name="single",
+        summary="One process on one device.",
+        options=SingleOptions,
+        factory="vidgen.engine.single:build",
+    )
+
+
+@hookimpl
+def vidgen_trackers() -> Iterator[Component]:
+    """The table that every run folder holds."""
+    yield Component(
+        name="csv",
+        summary="One row of numbers per logged step, in metrics.csv.",
+        options=CsvOptions,
+        factory="vidgen.engine.metrics_table:build",
+    )

@@ -1,0 +1,43 @@
+"""How the command line fails: the error's own text on stderr, its exit status, no traceback unless asked for."""
+
+import sys
+
+import click
+
+from vidgen.errors import RunError, VidgenError
+
+
+def shown(command: click.Command, prog_name: str) -> None:
+    """Run a command and exit the process. Exit status: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
+    try:
+        command.main(prog_name=prog_name, standalone_mode=False)
+    except click.exceptions.Abort:
+        _leave("interrupted", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+    except BrokenPipeError:
+        sys.exit(1)
+    except VidgenError as error:
+        _leave(str(error), error.exit_status)
+    except Exception as error:
+        if "--traceback" in sys.argv:
+            raise
+        _leave(
+            f"{_described(error)}\n    --traceback shows where; please report it if it looks like our mistake",
+            RunError.exit_status,
+        )
+
+
+def _described(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _leave(text: str, status: int) -> None:
+    if "--traceback" in sys.argv and sys.exc_info()[0] is not None and status != 130:
+        raise
+    click.echo(text, err=True)
+    sys.exit(status)

@@ -1,0 +1,76 @@
+"""`vidgen-run RECIPE [key.path=value ...]`."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vidgen.cli.failing import shown
+
+FLAGS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
+    "--outputs": ("outputs", "The run's folder.", {}),
+    "--seed": ("seed", "Seed of every random number.", {"type": int}),
+    "--dtype": ("dtype", "fp32, fp16 or bf16.", {}),
+    "--num-frames": ("num_frames", "Video frames per clip.", {"type": int}),
+    "--image-size": ("image_size", "Rows and columns in pixels.", {"type": int, "nargs": 2}),
+    "--batch-size": ("batch_size", "Samples per step.", {"type": int}),
+    "--max-steps": ("max_steps", "Steps to train in all.", {"type": int}),
+    "--lr": ("optimizer.lr", "Learning rate.", {"type": float}),
+    "--data-path": ("dataset.data_path", "Table of clips.", {}),
+    "--ckpt-path": ("model.from_pretrained", "Weights to start from.", {}),
+    "--checkpoint": ("checkpoint", "Run or checkpoint folder to sample from.", {}),
+    "--resume": ("resume", "`latest`, or a checkpoint's folder.", {}),
+    "--prompt": ("prompts", "What to sample; may be repeated.", {"multiple": True}),
+    "--prompt-path": ("prompt_path", "Text file of prompts, one a line.", {}),
+    "--negative-prompt": ("negative_prompt", "What to steer away from.", {}),
+    "--num-samples": ("num_samples", "Samples per prompt.", {"type": int}),
+    "--num-sampling-steps": ("scheduler.num_sampling_steps", "Denoising steps.", {"type": int}),
+    "--cfg-scale": ("scheduler.cfg_scale", "Guidance scale.", {"type": float}),
+    "--fps": ("fps", "Frame rate of sampled clips.", {"type": float}),
+}
+"""Flag -> the recipe key it sets, help, click's settings."""
+
+
+def _with_flags(function: Callable[..., None]) -> Callable[..., None]:
+    for flag, (key, text, settings) in reversed(FLAGS.items()):
+        function = click.option(flag, help=f"{text}  [{key}]", **settings)(function)
+    return function
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...")
+@_with_flags
+@click.option("--dry-run", is_flag=True, help="Check everything, build on the meta device, start nothing.")
+@click.option("--print-recipe", is_flag=True, help="Print the recipe with all defaults as YAML, and stop.")
+@click.option("--traceback", is_flag=True, help="Show where in the program an error was raised.")
+def command(
+    recipe: Path, overrides: tuple[str, ...], dry_run: bool, print_recipe: bool, traceback: bool, **flags: Any
+) -> None:
+    """Run RECIPE, a YAML file. KEY.PATH=VALUE changes any key of it; the flags below are short for common ones."""
+    from vidgen.recipe import load_recipe
+
+    loaded = load_recipe(recipe, [*_overrides(flags), *overrides])
+    if print_recipe:
+        click.echo(loaded.to_yaml(), nl=False)
+    elif dry_run:
+        from vidgen.cli.dry_run import print_plan
+
+        print_plan(loaded)
+    else:
+        from vidgen.api import run
+
+        run(loaded)
+
+
+def main() -> None:
+    """Entry point of `vidgen-run`."""
+    shown(command, prog_name="vidgen-run")
+
+
+def _overrides(flags: Mapping[str, Any]) -> list[str]:
+    """Flags that were given, as `key.path=value`; JSON is YAML, so any text survives."""
+    keys = {flag[2:].replace("-", "_"): key for flag, (key, _, _) in FLAGS.items()}
+    return [f"{keys[name]}={json.dumps(value)}" for name, value in flags.items() if value is not None and value != ()]

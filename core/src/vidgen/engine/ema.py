@@ -1,0 +1,41 @@
+"""Exponential moving average of weights, in float32."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """The average of a model's parameters; starts as a copy of them.
+
+    decay: share of the old average kept per update. Parameters that are not trained are equal to the model's and are
+    not averaged; buffers are the model's.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self._model = model
+        self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._average = {name: p.detach().float().clone() for name, p in self._trained.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the average towards the model: average = decay * average + (1 - decay) * weight."""
+        weights = [p.detach().float() for p in self._trained.values()]
+        torch._foreach_lerp_(list(self._average.values()), weights, 1.0 - self.decay)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Averaged weights under the model's names, with everything that is not averaged as the model has it."""
+        return {**{name: t.detach() for name, t in self._model.state_dict().items()}, **self._average}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state_dict` gave."""
+        for name, average in self._average.items():
+            average.copy_(state[name])
+
+    def swap(self) -> None:
+        """Exchange average and weights, in place; a second call undoes it."""
+        with torch.no_grad():
+            for name, parameter in self._trained.items():
+                held = parameter.detach().clone()
+                parameter.copy_(self._average[name])
+                self._average[name].copy_(held)

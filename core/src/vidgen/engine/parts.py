@@ -1,0 +1,95 @@
+"""The components that both jobs put together, and how they meet: through the numbers each declares."""
+
+from typing import Any
+
+import torch
+from attrs import evolve, frozen
+
+from vidgen.interfaces import Autoencoder, Context, Model, Parallel, Scheduler, Size3, TextEncoder
+from vidgen.recipe.schema import SharedRecipe
+from vidgen.registry import Registry
+from vidgen.rng import address
+
+
+@frozen
+class Parts:
+    """Built components, on the device, encoders frozen. latent_size: (T, H, W) of a clip, None when sizes vary."""
+
+    parallel: Parallel
+    vae: Autoencoder
+    text_encoder: TextEncoder
+    model: Model
+    scheduler: Scheduler
+    latent_size: Size3 | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything is."""
+        return self.parallel.device
+
+
+def shared_context(recipe: SharedRecipe, context: Context) -> Context:
+    """What every component of a run may know."""
+    return evolve(
+        context,
+        seed=recipe.seed,
+        dtype=recipe.dtype,
+        outputs=recipe.outputs,
+        num_frames=recipe.num_frames,
+        image_size=recipe.image_size,
+        frame_interval=recipe.frame_interval,
+    )
+
+
+def build_parts(recipe: SharedRecipe, context: Context, *, device: torch.device | None = None) -> Parts:
+    """Build autoencoder, text encoder, model and scheduler, each knowing what the ones before it declare.
+
+    device: instead of the parallel engine's (`meta` in a dry run). The model's initial weights depend on the seed
+    alone. Raises: UserError, when the pieces do not fit.
+    """
+    registry = _registry(context)
+    parallel = registry.build(recipe.parallel, context)
+    vae = registry.build(recipe.vae, context)
+    text_encoder = registry.build(recipe.text_encoder, context)
+    latent_size = _latent_size(vae, recipe)
+    known = evolve(
+        context,
+        latent_channels=vae.latent_channels,
+        latent_size=latent_size,
+        latent_stride=vae.stride,
+        text_width=text_encoder.width,
+        text_length=text_encoder.max_length,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(address(recipe.seed, "initial weights"))
+        model = registry.build(recipe.model, known)
+    scheduler = registry.build(recipe.scheduler, known)
+    target = device or parallel.device
+    for encoder in (vae, text_encoder):
+        encoder.to(target).requires_grad_(False).eval()
+    return Parts(parallel, vae, text_encoder, model.to(target), scheduler, latent_size)
+
+
+def describe(parts: Parts) -> dict[str, str]:
+    """What a dry run says of the model and its input."""
+    module: Any = parts.model
+    total = sum(p.numel() for p in module.parameters())
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    facts = {"parameters": f"{total:,} ({trained:,} trained)"}
+    if parts.latent_size is not None:
+        channels = parts.model.latent_channels
+        facts["latent size"] = " x ".join(map(str, (channels, *parts.latent_size)))
+        patches = [-(-size // patch) for size, patch in zip(parts.latent_size, parts.model.patch_size, strict=True)]
+        facts["tokens per sample"] = f"{patches[0] * patches[1] * patches[2]:,} ({' x '.join(map(str, patches))})"
+    return facts
+
+
+def _latent_size(vae: Autoencoder, recipe: SharedRecipe) -> Size3 | None:
+    if recipe.num_frames is None or recipe.image_size is None:
+        return None
+    return vae.latent_size((recipe.num_frames, *recipe.image_size))
+
+
+def _registry(context: Context) -> Registry:
+    assert context.registry is not None, "a job is built with a registry"
+    return context.registry

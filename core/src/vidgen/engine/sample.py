@@ -1,0 +1,66 @@
+"""`job: sample`: prompts to clips."""
+
+import logging
+from collections.abc import Mapping
+
+import torch
+from attrs import evolve
+
+from vidgen import weights
+from vidgen.engine.parts import Parts, build_parts, describe, shared_context
+from vidgen.engine.sampler import Sampler, all_prompts, make_sampler, measure
+from vidgen.engine.session import Session, owned_folder
+from vidgen.interfaces import Context, RunInfo
+from vidgen.recipe.load import recipe_hash
+from vidgen.recipe.schema import SampleRecipe
+
+LOG = logging.getLogger("vidgen")
+
+
+def build(options: SampleRecipe, context: Context) -> "SampleJob":
+    """The job; nothing is loaded before it runs."""
+    return SampleJob(options, context)
+
+
+class SampleJob:
+    """Weights come from `checkpoint` where the recipe names one, else from the model's own `from_pretrained`."""
+
+    def __init__(self, recipe: SampleRecipe, context: Context) -> None:
+        self.recipe = recipe
+        self.context = shared_context(recipe, context)
+
+    def run(self) -> None:
+        """Sample, write, measure."""
+        info = RunInfo("sample", self.recipe.outputs)
+        with owned_folder(self.recipe.outputs), Session(info, self.recipe.trackers, self.context) as session:
+            sampler = self._sampler(self._parts(), session)
+            samples = list(sampler.run(self.recipe.outputs, stopped=lambda: bool(session.stopped)))
+            session.hooks.vidgen_samples_written(step=0, samples=samples)
+            registry = self.context.registry
+            metrics = [registry.build(one, self.context) for one in self.recipe.metrics] if registry else []
+            if metrics and not session.stopped:
+                session.scores(0, measure(metrics, samples, self.recipe.upscale))
+
+    def dry_run(self) -> Mapping[str, str]:
+        """See `interfaces.Job`."""
+        with torch.device("meta"):
+            context = evolve(self.context, load_weights=False)
+            parts = build_parts(self.recipe, context, device=torch.device("meta"))
+        count = len(all_prompts(self.recipe)) * self.recipe.num_samples
+        steps = str(parts.scheduler.num_sampling_steps)
+        return {**describe(parts), "samples": str(count), "denoising steps": steps, "outputs": str(self.recipe.outputs)}
+
+    def _parts(self) -> Parts:
+        checkpoint = self.recipe.checkpoint
+        parts = build_parts(self.recipe, evolve(self.context, load_weights=checkpoint is None))
+        if checkpoint is not None:
+            LOG.info("%s", weights.load_into(_module(parts), checkpoint, ema=self.recipe.ema))
+        return parts
+
+    def _sampler(self, parts: Parts, session: Session) -> Sampler:
+        return make_sampler(parts, self.recipe, self.recipe, recipe_hash(self.context.recipe), session.progress.advance)
+
+
+def _module(parts: Parts) -> torch.nn.Module:
+    assert isinstance(parts.model, torch.nn.Module)
+    return parts.model

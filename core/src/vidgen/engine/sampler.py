@@ -1,0 +1,194 @@
+"""From prompts to files: plan, denoise, decode, write, measure. Used by the sample job and within training."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from vidgen import weights
+from vidgen.conditioning import conditioning_for, null_conditioning_for
+from vidgen.engine import media
+from vidgen.engine.data import size_numbers
+from vidgen.engine.parts import Parts
+from vidgen.errors import UserError
+from vidgen.interfaces import Media, Metric, Size3
+from vidgen.recipe.schema import SampleOptions, SharedRecipe
+from vidgen.rng import Address, Draws
+
+LOG = logging.getLogger("vidgen")
+
+
+@frozen
+class Task:
+    """One sample to make. path: without suffix. address: of its random numbers, its prompt and which repeat it is, so
+    that it does not depend on what else is sampled."""
+
+    prompt: str
+    path: Path
+    address: Address
+
+
+@frozen
+class Sampler:
+    """Samples clips of one size.
+
+    fps: told to the model. save_fps: of the files. recipe_hash: goes into the files' metadata.
+    progress(name, done, total): called after every denoising step.
+    """
+
+    parts: Parts
+    options: SampleOptions
+    seed: int
+    size: Size3
+    fps: float
+    save_fps: float
+    recipe_hash: str
+    progress: Callable[[str, int, int], None]
+
+    def run(self, folder: Path, stopped: Callable[[], bool] = lambda: False) -> Iterator[Media]:
+        """Make what is not in `folder` yet, batch by batch; yields every sample, made now or before, when on disk."""
+        tasks = plan(self.options, folder)
+        done = [task for task in tasks if self._final(task).exists()]
+        made_by = weights.fingerprint(self._module) if len(done) < len(tasks) or done else ""
+        self._report_skipped(done, made_by)
+        yield from (self._media(task) for task in done)
+        left = [task for task in tasks if task not in done]
+        for number, batch in enumerate(_batched(left, self.options.batch_size)):
+            if stopped():
+                LOG.warning(
+                    "not sampled: %s", "; ".join(task.prompt for task in left[number * self.options.batch_size :])
+                )
+                return
+            yield from self._write(batch, self._sample(batch), made_by)
+
+    @property
+    def _module(self) -> Any:
+        return self.parts.model
+
+    def _sample(self, tasks: Sequence[Task]) -> Tensor:
+        """Pixels of one batch, (B, 3, T, H, W) uint8 on the CPU."""
+        parts, prompts = self.parts, [task.prompt for task in tasks]
+        training = self._module.training
+        self._module.eval()
+        with torch.inference_mode(), parts.parallel.autocast():
+            text = parts.text_encoder.encode(prompts)
+            sizes = size_numbers(len(tasks), self.size[0], self.size[1:], self.fps)
+            known = {key: value.to(parts.device) for key, value in {**text, **sizes}.items()}
+            conditioning = conditioning_for(parts.model, known)
+            negative = None if self.options.negative_prompt is None else [self.options.negative_prompt] * len(tasks)
+            null = null_conditioning_for(parts.model, parts.text_encoder, conditioning, negative)
+            draws = Draws(self.seed, [task.address for task in tasks])
+            shape = (parts.model.latent_channels, *parts.vae.latent_size(self.size))
+            latents = parts.scheduler.sample(
+                parts.model,
+                draws.normal("noise", shape, device=parts.device),
+                conditioning,
+                null,
+                draws=draws,
+                progress=lambda done, total: self.progress("denoise", done, total),
+                sizes={key: known[key] for key in sizes},
+            )
+            video = parts.vae.decode(latents, self.size[0])
+        self._module.train(training)
+        return media.to_pixels(video.float()).cpu()
+
+    def _write(self, tasks: Sequence[Task], videos: Tensor, made_by: str) -> Iterator[Media]:
+        for task, video in zip(tasks, videos, strict=True):
+            origin = {"prompt": task.prompt, "seed": self.seed, "recipe": self.recipe_hash, "weights": made_by}
+            media.write(task.path, video, self.save_fps, origin, self.options.upscale)
+            yield self._media(task)
+
+    def _final(self, task: Task) -> Path:
+        return media.final_path(task.path, self.size[0])
+
+    def _media(self, task: Task) -> Media:
+        return Media(self._final(task), task.prompt, self.size)
+
+    def _report_skipped(self, done: Sequence[Task], made_by: str) -> None:
+        if not done:
+            return
+        LOG.info("%d samples are there already and are left as they are", len(done))
+        wanted = {"recipe": self.recipe_hash, "weights": made_by, "seed": self.seed}
+        others = [task for task in done if not _matches(media.provenance(self._final(task)), task, wanted)]
+        if others:
+            LOG.warning(
+                "%d of them come from other settings, weights or prompts (%s ...): choose another outputs folder or "
+                "sample_name, or delete them",
+                len(others),
+                self._final(others[0]),
+            )
+
+
+def make_sampler(
+    parts: Parts,
+    options: SampleOptions,
+    recipe: SharedRecipe,
+    recipe_hash: str,
+    progress: Callable[[str, int, int], None],
+) -> Sampler:
+    """A sampler with sizes and rates filled in from the recipe. Raises: UserError, when the size is said nowhere."""
+    frames, size = options.num_frames or recipe.num_frames, options.image_size or recipe.image_size
+    if frames is None or size is None:
+        raise UserError("sample: say num_frames and image_size, there or for the whole recipe")
+    fps = (options.fps or recipe.fps) / recipe.frame_interval
+    return Sampler(
+        parts=parts,
+        options=options,
+        seed=recipe.seed,
+        size=(frames, *size),
+        fps=fps,
+        save_fps=options.save_fps or fps,
+        recipe_hash=recipe_hash,
+        progress=progress,
+    )
+
+
+def plan(options: SampleOptions, folder: Path) -> list[Task]:
+    """Every sample asked for, with its file name. Raises: UserError, when there is no prompt."""
+    prompts = all_prompts(options)
+    if not prompts:
+        raise UserError(f"no prompts: {options.prompt_path or 'prompts'} is empty")
+    times: Counter[str] = Counter()
+    tasks = []
+    for index, prompt in enumerate(prompts):
+        for repeat in range(options.num_samples):
+            suffix = f"-{repeat}" if options.num_samples > 1 else ""
+            name = f"{options.sample_name}_{index:04d}{suffix}"
+            tasks.append(Task(prompt, folder / name, (prompt, times[prompt])))
+            times[prompt] += 1
+    return tasks
+
+
+def all_prompts(options: SampleOptions) -> list[str]:
+    """Prompts of the recipe, then those of the prompt file, one a line, stripped. Raises: UserError."""
+    if options.prompt_path is None:
+        return list(options.prompts)
+    try:
+        lines = options.prompt_path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"prompt_path: {options.prompt_path} cannot be read as UTF-8 text ({error})") from error
+    return [*options.prompts, *(line.strip() for line in lines)]
+
+
+def measure(metrics: Iterable[Metric], samples: Sequence[Media], upscale: int) -> dict[str, float]:
+    """What the metrics say of clips as they lie on disk."""
+    scores: dict[str, float] = {}
+    for metric in metrics:
+        for sample in samples:
+            metric.update(media.read(sample.path, upscale), sample.prompt)
+        scores |= metric.compute()
+    return scores
+
+
+def _matches(found: Mapping[str, Any], task: Task, wanted: Mapping[str, Any]) -> bool:
+    return found.get("prompt") == task.prompt and all(found.get(key) == value for key, value in wanted.items())
+
+
+def _batched(tasks: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
+    for start in range(0, len(tasks), size):
+        yield tasks[start : start + size]

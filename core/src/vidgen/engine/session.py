@@ -1,0 +1,140 @@
+"""What surrounds any job: its folder, log, trackers, progress and signals; undone in order when it ends."""
+
+import fcntl
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from attrs import evolve
+
+from vidgen.component import Selection, hookimpl
+from vidgen.engine.progress import Progress
+from vidgen.errors import UserError
+from vidgen.interfaces import Context, Media, RunInfo, Tracker
+
+LOG = logging.getLogger("vidgen")
+
+
+class Session:
+    """A job's surroundings, as a context manager.
+
+    `stopped` turns true after SIGTERM or Ctrl-C: the job finishes its step, saves and returns. A second Ctrl-C
+    interrupts at once.
+    """
+
+    def __init__(self, info: RunInfo, trackers: Sequence[Selection], context: Context) -> None:
+        assert context.registry is not None, "a job is built with a registry"
+        self.info, self.stopped = info, ""
+        self._selections, self._context, self._registry = trackers, context, context.registry
+        self.hooks = context.registry.hooks.hook
+        self.progress = Progress(info)
+        self._trackers: list[Tracker] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Session":
+        with ExitStack() as stack:
+            stack.enter_context(logging_to(self.info.outputs / "log.txt"))
+            stack.enter_context(self._signals())
+            stack.enter_context(self.progress)
+            for selection in self._selections:
+                tracker = self._registry.build(selection, evolve(self._context, step=self.info.first_step))
+                stack.callback(tracker.close)
+                self._trackers.append(tracker)
+            for observer in (self.progress, TrackerObserver(self._trackers)):
+                self._registry.hooks.register(observer)
+                stack.callback(self._registry.hooks.unregister, observer)
+            self.hooks.vidgen_run_started(run=self.info)
+            stack.callback(self.hooks.vidgen_run_finished, run=self.info)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            LOG.error("ended by %s: %s", kind.__name__, error)
+        self._stack.__exit__(kind, error, trace)
+
+    def scores(self, step: int, scores: Mapping[str, float]) -> None:
+        """Tell trackers and the log what metrics say."""
+        for tracker in self._trackers:
+            tracker.scores(step, scores)
+        LOG.info("scores: %s", ", ".join(f"{name} {value:.1%}" for name, value in scores.items()))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def stop(number: int, _: FrameType | None) -> None:
+            if self.stopped:
+                raise KeyboardInterrupt
+            self.stopped = signal.Signals(number).name
+            LOG.warning("%s: finishing this step, then saving", self.stopped)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class TrackerObserver:
+    """Passes a run's hooks on to its trackers."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self._trackers = trackers
+
+    @hookimpl
+    def vidgen_step_done(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Numbers of one logged step."""
+        for tracker in self._trackers:
+            tracker.log(step, metrics)
+
+    @hookimpl
+    def vidgen_samples_written(self, step: int, samples: Sequence[Media]) -> None:
+        """Clips on disk."""
+        for tracker in self._trackers:
+            tracker.media(step, samples)
+
+
+@contextmanager
+def owned_folder(outputs: Path) -> Iterator[Path]:
+    """The run's folder, made if need be and held against a second run. Raises: UserError."""
+    try:
+        outputs.mkdir(parents=True, exist_ok=True)
+        lock = (outputs / ".lock").open("w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"outputs: {outputs} cannot be written ({error.strerror}). Choose another folder.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"outputs: another run is writing to {outputs}. Wait for it, or choose another folder."
+            ) from error
+        yield outputs
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Send vidgen's log to a file as well, for as long as the job runs."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    LOG.info("command: %s", " ".join(sys.argv))
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+        handler.close()
+
+
+def write_recipe(path: Path, text: str) -> None:
+    """Keep the resolved recipe in the run's folder, replacing an earlier one as a whole."""
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,271 @@
+"""`job: train`. Reads like the algorithm: batch, encode, loss, backward, step, average, log, sample, save."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+from attrs import evolve
+from torch import Tensor
+
+from vidgen import runfolder
+from vidgen.conditioning import conditioning_for
+from vidgen.engine import checkpoint, media
+from vidgen.engine.clock import Clock
+from vidgen.engine.data import Batch, Position, Stream, batches, make_loader
+from vidgen.engine.ema import Ema
+from vidgen.engine.optimization import learning_rate, make_optimizer, set_learning_rate
+from vidgen.engine.parts import Parts, build_parts, describe, shared_context
+from vidgen.engine.sampler import make_sampler, measure
+from vidgen.engine.session import Session, owned_folder, write_recipe
+from vidgen.engine.window import Window
+from vidgen.errors import UserError
+from vidgen.interfaces import Context, Dataset, RunInfo
+from vidgen.recipe.load import recipe_hash
+from vidgen.recipe.schema import TrainingSampleOptions, TrainRecipe
+from vidgen.recipe.source import dump_yaml
+from vidgen.rng import Draws, address
+
+LOG = logging.getLogger("vidgen")
+
+
+def build(options: TrainRecipe, context: Context) -> "TrainJob":
+    """The job; nothing is loaded before it runs."""
+    return TrainJob(options, context)
+
+
+class TrainJob:
+    """Sets a run up, or takes it up where it stood."""
+
+    def __init__(self, recipe: TrainRecipe, context: Context) -> None:
+        self.recipe = recipe
+        self.context = evolve(shared_context(recipe, context), batch_size=recipe.batch_size)
+
+    def run(self) -> None:
+        """Train to the last step, or until told to stop."""
+        with owned_folder(self.recipe.outputs):
+            start = self._start()
+            checkpoint.clear_partial(self.recipe.outputs)
+            training = Training(self.recipe, self.context, start)
+            write_recipe(self.recipe.outputs / "recipe.yaml", dump_yaml(dict(self.context.recipe)))
+            info = RunInfo("train", self.recipe.outputs, training.step, training.last_step or 0)
+            with Session(info, self.recipe.trackers, self.context) as session:
+                training.run(session)
+
+    def dry_run(self) -> Mapping[str, str]:
+        """See `interfaces.Job`."""
+        with torch.device("meta"):
+            context = evolve(self.context, load_weights=False)
+            parts = build_parts(self.recipe, context, device=torch.device("meta"))
+        steps = str(self.recipe.max_steps)
+        if self.recipe.max_steps is None:
+            stream = make_stream(self.recipe, self.context, build_dataset(self.context, self.recipe), parts, Position())
+            per_epoch = stream.steps_per_epoch() // self.recipe.accumulation_steps
+            steps = f"{per_epoch * (self.recipe.epochs or 0):,} ({self.recipe.epochs} epochs of {per_epoch:,})"
+        return {**describe(parts), "steps": steps, "outputs": str(self.recipe.outputs)}
+
+    def _start(self) -> Path | None:
+        """The checkpoint to go on from. Raises: UserError, when the folder holds another run's work."""
+        outputs, resume = self.recipe.outputs, self.recipe.resume
+        found = runfolder.latest(outputs)
+        if resume == "latest":
+            return found
+        start = runfolder.find_checkpoint(Path(resume)) if resume is not None else None
+        if found is not None and (start is None or runfolder.step_of(found) > runfolder.step_of(start)):
+            raise UserError(
+                f"outputs: {outputs} already holds a run, at {found.name}. resume=latest goes on with it; "
+                "outputs=ANOTHER/FOLDER starts beside it."
+            )
+        return start
+
+
+class Training:
+    """A run's state and its loop. `step` counts optimizer steps done; `position` is where the data goes on."""
+
+    def __init__(self, recipe: TrainRecipe, context: Context, start: Path | None) -> None:
+        self.recipe, self.context, self.start = recipe, context, start
+        self.parts: Parts = build_parts(recipe, evolve(context, load_weights=context.load_weights and start is None))
+        self.model: Any = self.parts.model
+        self.parallel = self.parts.parallel
+        self.optimizer = make_optimizer(self.model, recipe.optimizer)
+        self.ema = Ema(self.model, recipe.ema.decay) if recipe.ema else None
+        self.window = Window(self.parts.device, recipe.max_loss_ratio)
+        self.clock = Clock()
+        self.step, self.epoch, self.position = 0, 0, Position()
+        self.intact = start
+        if start is not None:
+            self._restore(start)
+        if recipe.grad_checkpoint:
+            checkpoint_blocks(self.model)
+        self.parallel.prepare(self.model, self.optimizer)
+        self.dataset = build_dataset(context, recipe)
+        self.stream = make_stream(recipe, context, self.dataset, self.parts, self.position)
+        self.last_step = recipe.max_steps
+
+    def run(self, session: Session) -> None:
+        """The loop, then a last checkpoint and last samples."""
+        self.model.train()
+        LOG.info("%s", ", ".join(f"{name}: {value}" for name, value in describe(self.parts).items()))
+        if self.start is not None:
+            LOG.info("goes on from %s, step %d, epoch %d", self.start, self.step, self.position.epoch)
+        for step_batches, waited in self._steps(session):
+            self.train_step(step_batches)
+            self._log(session, step_batches, waited)
+            if self._due(self.recipe.sample.every if self.recipe.sample else None):
+                self.sample(session)
+            if self._due(self.recipe.checkpoint.every):
+                self.save(session)
+        self.save(session)
+        if session.stopped:
+            LOG.warning("stopped by %s at step %d; resume=latest goes on", session.stopped, self.step)
+        elif self.recipe.sample is not None:
+            self.sample(session)
+
+    def train_step(self, step_batches: list[Batch]) -> None:
+        """One optimizer step over one or more batches."""
+        total: dict[str, Tensor] = {}
+        for number, batch in enumerate(step_batches, start=1):
+            losses = {name: value.mean() / len(step_batches) for name, value in self.losses(batch).items()}
+            self.parallel.backward(losses["loss"], last=number == len(step_batches))
+            total = {name: total[name] + v.detach() if name in total else v.detach() for name, v in losses.items()}
+        set_learning_rate(self.optimizer, learning_rate(self.recipe.optimizer, self.step, self.last_step))
+        norm = self.parallel.step(self.recipe.optimizer.grad_clip)
+        if self.ema is not None:
+            self.ema.update()
+        self.step += 1
+        self.epoch, self.position = step_batches[-1].epoch, step_batches[-1].following
+        self.window.add(self.step, total, norm, tuple(row for batch in step_batches for row in batch.rows))
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses of one batch, (B,) each. Every draw is addressed by (seed, purpose, epoch, row)."""
+        parts, device = self.parts, self.parts.device
+        draws = Draws(self.recipe.seed, [(batch.epoch, row) for row in batch.rows])
+        sizes = {key: value.to(device) for key, value in batch.sizes().items()}
+        with torch.no_grad(), self.parallel.autocast():
+            x = parts.vae.encode(media.to_unit(batch.video.to(device)), draws).float()
+            text = {key: value.to(device) for key, value in parts.text_encoder.encode(batch.texts).items()}
+        drop = draws.uniform("drop caption", device=device) < self.model.caption_dropout
+        conditioning = conditioning_for(self.model, sizes, text, {"drop_caption": drop})
+        # Layers that draw for themselves (dropout, drop path) do so from the global generator: address that, too.
+        torch.manual_seed(address(self.recipe.seed, "layers", self.step, self.parallel.rank))
+        with self.parallel.autocast():
+            return parts.scheduler.training_losses(self.model, x, conditioning, draws=draws, sizes=sizes)
+
+    def save(self, session: Session) -> None:
+        """Write a checkpoint, unless the loss was lost or this step is saved already. Raises: RunError."""
+        self.window.check(self.intact)
+        if self.intact is not None and runfolder.step_of(self.intact) == self.step:
+            return
+        saved = checkpoint.Saved(self.model, self.optimizer, self.ema)
+        self.intact = checkpoint.save(self.recipe.outputs, saved, self._state(), self.recipe.checkpoint.keep)
+        session.hooks.vidgen_checkpoint_saved(step=self.step, path=self.intact)
+
+    def sample(self, session: Session) -> None:
+        """Sample with the averaged weights, write and measure."""
+        options, registry = self.recipe.sample, self.context.registry
+        assert options is not None and registry is not None
+        folder = self.recipe.outputs / "samples" / f"step{self.step}"
+        swapped = self.ema if options.ema else None
+        if swapped is not None:
+            swapped.swap()
+        try:
+            samples = list(self._sampler(options, session).run(folder, stopped=lambda: bool(session.stopped)))
+        finally:
+            if swapped is not None:
+                swapped.swap()
+        session.hooks.vidgen_samples_written(step=self.step, samples=samples)
+        if options.metrics and not session.stopped:
+            metrics = [registry.build(one, self.context) for one in options.metrics]
+            session.scores(self.step, measure(metrics, samples, options.upscale))
+
+    def _sampler(self, options: TrainingSampleOptions, session: Session) -> Any:
+        return make_sampler(
+            self.parts, options, self.recipe, recipe_hash(self.context.recipe), session.progress.advance
+        )
+
+    def _steps(self, session: Session) -> Iterator[tuple[list[Batch], float]]:
+        """Batches grouped into optimizer steps, with the seconds spent waiting for them, up to the last step."""
+        if self.last_step is not None and self.step >= self.last_step:
+            return
+        loader = make_loader(
+            self.dataset, self.stream, self.recipe.seed, self.recipe.num_workers, pin=self.parts.device.type == "cuda"
+        )
+        stream = batches(loader)
+        while (self.last_step is None or self.step < self.last_step) and not session.stopped:
+            begun = time.perf_counter()
+            group = list(islice(stream, self.recipe.accumulation_steps))
+            if len(group) < self.recipe.accumulation_steps:
+                return
+            yield group, time.perf_counter() - begun
+
+    def _log(self, session: Session, step_batches: list[Batch], waited: float) -> None:
+        self.clock.add(sum(len(batch.texts) for batch in step_batches), self._tokens(step_batches), waited)
+        if not self._due(self.recipe.log.every):
+            return
+        numbers = {"epoch": self.epoch, **self.window.read(), "lr": self.optimizer.param_groups[0]["lr"]}
+        self.window.check(self.intact)
+        session.hooks.vidgen_step_done(step=self.step, metrics={**numbers, **self.clock.read()})
+
+    def _due(self, every: int | None) -> bool:
+        return bool(every) and self.step % every == 0
+
+    def _tokens(self, step_batches: list[Batch]) -> int:
+        tokens = 0
+        for batch in step_batches:
+            latent = self.parts.vae.latent_size(tuple(batch.video.shape[2:]))
+            patches = [-(-size // patch) for size, patch in zip(latent, self.model.patch_size, strict=True)]
+            tokens += len(batch.texts) * patches[0] * patches[1] * patches[2]
+        return tokens
+
+    def _state(self) -> dict[str, Any]:
+        registry = self.context.registry
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "position": {"epoch": self.position.epoch, "batch": self.position.batch},
+            "window": self.window.state_dict(),
+            "parallel": self.parallel.state_dict(),
+            "prediction_type": self.parts.scheduler.prediction_type,
+            "recipe": dict(self.context.recipe),
+            "versions": {**(registry.versions() if registry else {}), "torch": torch.__version__},
+        }
+
+    def _restore(self, start: Path) -> None:
+        state = checkpoint.restore(start, checkpoint.Saved(self.model, self.optimizer, self.ema))
+        learned, wanted = state["prediction_type"], self.parts.scheduler.prediction_type
+        if learned != wanted:
+            raise UserError(
+                f"{start} learned to predict {learned}; scheduler {self.recipe.scheduler.type} needs {wanted}"
+            )
+        self.step, self.epoch = state["step"], state["epoch"]
+        self.position = Position(**state["position"])
+        self.window.load_state_dict(state["window"])
+        self.parallel.load_state_dict(state["parallel"])
+
+
+def build_dataset(context: Context, recipe: TrainRecipe) -> Dataset:
+    """The recipe's dataset. Raises: UserError, when it is empty."""
+    assert context.registry is not None
+    dataset: Dataset = context.registry.build(recipe.dataset, context)
+    if dataset.table.num_rows == 0:
+        raise UserError(f"dataset: {recipe.dataset.type} has no rows")
+    return dataset
+
+
+def make_stream(recipe: TrainRecipe, context: Context, dataset: Dataset, parts: Parts, start: Position) -> Stream:
+    """Batches of this rank from `start` on."""
+    assert context.registry is not None
+    bucketer = context.registry.build(recipe.bucketer, context)
+    return Stream(dataset, bucketer, start, recipe.epochs, parts.parallel.rank, parts.parallel.num_ranks)
+
+
+def checkpoint_blocks(model: Any) -> None:
+    """Recompute each repeated block in the backward pass. Put on from outside: the blocks know nothing of it, and the
+    state dict keeps its names."""
+    for block in model.repeated_blocks():
+        block.forward = partial(torch.utils.checkpoint.checkpoint, block.forward, use_reentrant=False)

@@ -1,0 +1,77 @@
+"""The last steps' losses, kept on the device and read back only when asked for: no step waits for the host."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidgen.errors import RunError
+
+SMOOTHING = 0.98  # of the running mean a loss is compared with: about the last 50 steps
+SETTLED = 20  # steps before that mean says anything
+
+
+class Window:
+    """Means since the last reading, and a watch for losses that are not finite or explode.
+
+    max_ratio: a step's loss over its running mean from which on the run is lost; None never.
+    """
+
+    def __init__(self, device: torch.device, max_ratio: float | None) -> None:
+        self._device, self._max_ratio = device, max_ratio or float("inf")
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+        self._norm = torch.zeros((), device=device)
+        self._mean = torch.zeros((), device=device)
+        self._seen = 0
+        self._bad = torch.tensor([-1.0, 0.0, 0.0], device=device)  # step, loss, gradient norm of the first bad one
+        self._rows: deque[tuple[int, tuple[int, ...]]] = deque(maxlen=1000)
+
+    def add(self, step: int, losses: Mapping[str, Tensor], norm: Tensor, rows: tuple[int, ...]) -> None:
+        """Take in one step: mean losses (scalars on the device), the gradient norm, the rows it saw."""
+        loss = losses["loss"]
+        lost = ~torch.isfinite(loss) | ~torch.isfinite(norm)
+        if self._seen >= SETTLED:
+            lost = lost | (loss > self._max_ratio * self._mean)
+        here = torch.stack([torch.full_like(loss, step), loss, norm.to(loss.dtype)])
+        self._bad = torch.where(lost & (self._bad[0] < 0), here, self._bad)
+        self._mean = torch.where(lost, self._mean, loss.lerp(self._mean, SMOOTHING) if self._seen else loss)
+        self._norm = norm
+        for name, value in losses.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+        self._seen += 1
+        self._count += 1
+        self._rows.append((step, rows))
+
+    def read(self) -> dict[str, float]:
+        """Mean of each loss since the last reading, and the last gradient norm; starts anew. Waits for the device."""
+        means = {name: float(value) / self._count for name, value in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return {**means, "grad_norm": float(self._norm)}
+
+    def check(self, intact: object) -> None:
+        """Raises: RunError, when a step since the start was lost; `intact` is the last good checkpoint."""
+        step, loss, norm = self._bad.tolist()
+        if step < 0:
+            return
+        rows = dict(self._rows).get(int(step), ())
+        what = "exploded" if loss == loss and abs(loss) != float("inf") and norm == norm else "is not finite"
+        raise RunError(
+            f"step {int(step)}: the loss {what} (loss {loss:.4g}, gradient norm {norm:.4g}, running mean of the loss "
+            f"{float(self._mean):.4g}), on rows {', '.join(map(str, rows)) or 'no longer known'} of the dataset. "
+            f"Nothing was saved since; last good checkpoint: {intact or 'none'}. Try a lower optimizer.lr, more "
+            "optimizer.warmup_steps, or dtype: bf16 instead of fp16."
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers; float32 values survive JSON exactly."""
+        sums = {name: float(value) for name, value in self._sums.items()}
+        return {"sums": sums, "count": self._count, "mean": float(self._mean), "seen": self._seen}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._sums = {name: torch.tensor(value, device=self._device) for name, value in state["sums"].items()}
+        self._count, self._seen = state["count"], state["seen"]
+        self._mean = torch.tensor(state["mean"], device=self._device)

@@ -1,0 +1,84 @@
+"""load_recipe: text -> data with places -> options, with every mistake reported at its place."""
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+
+from vidgen.component import Selection
+from vidgen.errors import Problem, RecipeError
+from vidgen.recipe.source import Source, dump_yaml, from_mapping, lay_over, read_source
+from vidgen.recipe.structure import Mistakes, Structurer, unstructure
+from vidgen.registry import Registry
+
+
+@frozen
+class Recipe:
+    """A checked recipe: the chosen job with all its options, and the registry that can build them."""
+
+    job: Selection
+    registry: Registry
+
+    def plain(self) -> dict[str, Any]:
+        """Everything resolved, with defaults, as plain data."""
+        return unstructure(self.job)
+
+    def to_yaml(self) -> str:
+        """The same as YAML, which loads to the same recipe."""
+        return dump_yaml(self.plain())
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that name these settings; where a run writes is none of them."""
+        return recipe_hash(self.plain())
+
+
+def recipe_hash(plain: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that name a resolved recipe, wherever it writes."""
+    settings = {key: value for key, value in plain.items() if key not in ("outputs", "resume")}
+    return sha256(dump_yaml(settings).encode()).hexdigest()[:12]
+
+
+def load_recipe(
+    recipe: str | Path | Mapping[str, Any], overrides: Iterable[str] = (), registry: Registry | None = None
+) -> Recipe:
+    """Read and check a recipe.
+
+    recipe: a YAML file, or the same as a mapping. overrides: `key.path=value` texts, values in YAML.
+    Raises: RecipeError, with every problem found.
+    """
+    registry = registry or Registry.discover()
+    if isinstance(recipe, Mapping):
+        source = from_mapping(recipe, overrides)
+    else:
+        source = read_source(Path(recipe), overrides)
+        source.data.setdefault("outputs", f"outputs/{Path(recipe).stem}")
+    source = _inherit(source, registry)
+    try:
+        job = Structurer(registry, source.folder).selection("job", source.data, key="job")
+    except Mistakes as mistakes:
+        raise RecipeError(_placed(mistakes.problems, source)) from None
+    return Recipe(job, registry)
+
+
+def _inherit(source: Source, registry: Registry) -> Source:
+    """Let a job that starts from another run take over the sections its own recipe leaves out."""
+    jobs = {offer.component.name: offer.component.options for offer in registry.offers("job")}
+    inherits = getattr(jobs.get(source.data.get("job")), "inherits", None)
+    found = inherits(source.data, source.folder) if inherits else None
+    if found is None:
+        return source
+    name, data = found
+    return lay_over(Source(name, data), source)
+
+
+def _placed(problems: Iterable[Problem], source: Source) -> list[Problem]:
+    placed = [evolve(one, place=one.place or source.place(one.path, one.at_key)) for one in problems]
+    return sorted(placed, key=lambda one: _line_and_column(one.place))
+
+
+def _line_and_column(place: str) -> tuple[int, int]:
+    *_, line, column = ["0", "0", *place.split(":")]
+    return (int(line), int(column)) if line.isdigit() and column.isdigit() else (10**9, 0)

@@ -1,0 +1,195 @@
+"""The recipes of core's jobs, as typed options. All defaults live here.
+
+Field names follow Open-Sora's. Sizes are pixels (rows, columns); frame counts are video frames; lengths are steps.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import field, frozen, validators
+
+from vidgen.component import InputPath, Selection, option, section, sections
+from vidgen.errors import Problem
+from vidgen.runfolder import find_checkpoint, read_state
+
+AT_LEAST_ONE = validators.ge(1)
+POSITIVE = validators.gt(0)
+NOT_NEGATIVE = validators.ge(0)
+SHARE = validators.and_(validators.ge(0), validators.lt(1))
+OPTIONAL_COUNT = validators.optional(AT_LEAST_ONE)
+OPTIONAL_SIZE = validators.optional(validators.deep_iterable(AT_LEAST_ONE))
+
+INHERITED = ("model", "vae", "text_encoder", "scheduler", "num_frames", "image_size", "frame_interval", "fps", "dtype")
+"""What a sample recipe takes over from a checkpoint's recipe where it is silent."""
+
+Dtype = Literal["fp32", "fp16", "bf16"]
+
+
+@frozen(kw_only=True)
+class OptimizerOptions:
+    """AdamW (arXiv 1711.05101) and its learning-rate schedule."""
+
+    lr: float = option(1e-4, "Learning rate after warm-up.", validator=POSITIVE)
+    betas: tuple[float, float] = option(
+        (0.9, 0.999), "Decay of the two moments.", validator=validators.deep_iterable(SHARE)
+    )
+    eps: float = option(1e-8, "Added to the denominator.", validator=POSITIVE)
+    weight_decay: float = option(0.0, "Decoupled weight decay.", validator=NOT_NEGATIVE)
+    grad_clip: float = option(1.0, "Largest norm of all gradients together; 0 never clips.", validator=NOT_NEGATIVE)
+    warmup_steps: int = option(
+        0, "Steps W of linear warm-up: lr * (k + 1) / (W + 1) for k < W.", validator=NOT_NEGATIVE
+    )
+    decay: Literal["constant", "linear", "cosine"] = option("constant", "Course from warm-up to the last step.")
+    min_lr: float = option(0.0, "Where linear and cosine decay end.", validator=NOT_NEGATIVE)
+
+
+@frozen(kw_only=True)
+class EmaOptions:
+    """Exponential moving average of the weights, kept in float32."""
+
+    decay: float = option(0.9999, "Share of the old average kept per step.", validator=SHARE)
+
+
+@frozen(kw_only=True)
+class LogOptions:
+    """When numbers are read back and written."""
+
+    every: int = option(10, "Steps per row of metrics.csv; a row's loss is the mean over them.", validator=AT_LEAST_ONE)
+
+
+@frozen(kw_only=True)
+class CheckpointOptions:
+    """When states are saved. The last step and a stopped run are always saved."""
+
+    every: int = option(1000, "Steps between checkpoints; 0 saves at the end only.", validator=NOT_NEGATIVE)
+    keep: int | None = option(3, "How many of the newest to keep; null keeps all.", validator=OPTIONAL_COUNT)
+
+
+@frozen(kw_only=True, slots=False)  # the sample recipe inherits from two classes, and slots allow one
+class SampleOptions:
+    """What to sample and how to write it."""
+
+    prompts: list[str] = option([], "Prompts.")
+    prompt_path: InputPath | None = option(None, "Text file with one prompt a line; comes after `prompts`.")
+    negative_prompt: str | None = option(None, "What to steer away from; null uses the model's null caption.")
+    num_samples: int = option(1, "Samples per prompt.", validator=AT_LEAST_ONE)
+    num_frames: int | None = option(None, "Frames per sample; null takes the recipe's.", validator=OPTIONAL_COUNT)
+    image_size: tuple[int, int] | None = option(
+        None, "Rows and columns in pixels; null takes the recipe's.", validator=OPTIONAL_SIZE
+    )
+    fps: float | None = option(
+        None,
+        "Frame rate told to models that ask for it; null takes the recipe's.",
+        validator=validators.optional(POSITIVE),
+    )
+    save_fps: float | None = option(
+        None,
+        "Frame rate of the written file; null takes fps / frame_interval.",
+        validator=validators.optional(POSITIVE),
+    )
+    batch_size: int = option(1, "Samples denoised together; changes no sample.", validator=AT_LEAST_ONE)
+    sample_name: str = option(
+        "sample", "Files are named {sample_name}_{index:04d}.", validator=validators.matches_re(r"[^/\\]*")
+    )
+    upscale: int = option(
+        1, "Write clips enlarged this many times by nearest neighbour, for tiny ones.", validator=AT_LEAST_ONE
+    )
+    ema: bool = option(True, "Sample with the averaged weights where there are any.")
+    metrics: list[Selection] = sections("metric", doc="Measures of the sampled clips.")
+
+
+@frozen(kw_only=True)
+class TrainingSampleOptions(SampleOptions):
+    """Sampling from within training."""
+
+    every: int | None = option(None, "Steps between samplings; null samples at the end only.", validator=OPTIONAL_COUNT)
+
+
+@frozen(kw_only=True)
+class SharedRecipe:
+    """Keys that every job of core has."""
+
+    seed: int = option(42, "Every random number is a function of it.", validator=NOT_NEGATIVE)
+    dtype: Dtype = option("fp32", "Of the forward pass; weights and averages stay float32.")
+    outputs: Path = option(Path("outputs/run"), "The run's folder; outputs/{name of the recipe file} when silent.")
+    num_frames: int | None = option(None, "Video frames per clip.", validator=OPTIONAL_COUNT)
+    image_size: tuple[int, int] | None = option(None, "Rows and columns in pixels.", validator=OPTIONAL_SIZE)
+    frame_interval: int = option(1, "Take every n-th frame of a clip.", validator=AT_LEAST_ONE)
+    fps: float = option(24.0, "Frame rate of sampled clips before frame_interval.", validator=POSITIVE)
+    model: Selection = section("model", doc="The denoiser.")
+    vae: Selection = section("autoencoder", doc="Pixels to latents and back.")
+    text_encoder: Selection = section("text_encoder", doc="Captions to features.")
+    scheduler: Selection = section("scheduler", doc="The diffusion process.")
+    parallel: Selection = section("parallel", {"type": "single"}, doc="How devices are used.")
+    trackers: list[Selection] = sections("tracker", [{"type": "csv"}], doc="Where numbers and clips go.")
+
+
+@frozen(kw_only=True)
+class TrainRecipe(SharedRecipe):
+    """`job: train`."""
+
+    max_steps: int | None = option(None, "Train this many steps in all.", validator=OPTIONAL_COUNT)
+    epochs: int | None = option(None, "Train this many passes over the data.", validator=OPTIONAL_COUNT)
+    batch_size: int = option(1, "Samples per step and rank.", validator=AT_LEAST_ONE)
+    accumulation_steps: int = option(1, "Batches per optimizer step.", validator=AT_LEAST_ONE)
+    num_workers: int = option(2, "Processes that read data; 0 reads in the main one.", validator=NOT_NEGATIVE)
+    grad_checkpoint: bool = option(False, "Recompute each block in the backward pass: less memory, a third more time.")
+    resume: str | None = option(None, "`latest` (of this run's folder, if any), or a checkpoint's or run's folder.")
+    max_loss_ratio: float | None = option(
+        100.0,
+        "Stop when the loss exceeds this many times its running mean; null never.",
+        validator=validators.optional(validators.gt(1)),
+    )
+    dataset: Selection = section("dataset", doc="Where clips and captions come from.")
+    bucketer: Selection = section("bucketer", {"type": "fixed"}, doc="How rows become batches.")
+    optimizer: OptimizerOptions = field(factory=OptimizerOptions)
+    ema: EmaOptions | None = field(factory=EmaOptions)
+    log: LogOptions = field(factory=LogOptions)
+    checkpoint: CheckpointOptions = field(factory=CheckpointOptions)
+    sample: TrainingSampleOptions | None = option(None, "Sampling during training and at its end; null never.")
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong between keys."""
+        if self.max_steps is None and self.epochs is None:
+            yield Problem(("max_steps",), "missing", ("say how long to train: max_steps or epochs",))
+        if self.sample is not None:
+            yield from (problem.under("sample") for problem in _prompt_problems(self.sample))
+
+
+@frozen(kw_only=True)
+class SampleRecipe(SharedRecipe, SampleOptions):
+    """`job: sample`."""
+
+    fps: float = option(24.0, "Frame rate before frame_interval, told to models that ask for it.", validator=POSITIVE)
+    num_frames: int = option(doc="Video frames per sample; 1 makes images.", validator=AT_LEAST_ONE)
+    image_size: tuple[int, int] = option(
+        doc="Rows and columns in pixels.", validator=validators.deep_iterable(AT_LEAST_ONE)
+    )
+    checkpoint: InputPath | None = option(
+        None, "A run's or checkpoint's folder: gives the weights, and every section this recipe leaves out."
+    )
+    trackers: list[Selection] = sections("tracker", doc="Where clips are reported.")
+
+    @staticmethod
+    def inherits(data: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, Any]] | None:
+        """What a silent key takes over from the checkpoint's own recipe, and the name of where that was read.
+
+        Raises: UserError, when there is no such checkpoint.
+        """
+        name = data.get("checkpoint")
+        if not isinstance(name, str):
+            return None
+        path = next((place for place in (Path(name), folder / name) if place.exists()), Path(name))
+        checkpoint = find_checkpoint(path)
+        recipe = read_state(checkpoint)["recipe"]
+        return f"{checkpoint}/state.json", {key: recipe[key] for key in INHERITED if recipe.get(key) is not None}
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong between keys."""
+        yield from _prompt_problems(self)
+
+
+def _prompt_problems(options: SampleOptions) -> Iterator[Problem]:
+    if not options.prompts and options.prompt_path is None:
+        yield Problem(("prompts",), "missing", ("give prompts or prompt_path",))

@@ -1,0 +1,194 @@
+"""Reading videos with PyAV, which is FFmpeg's own libraries in Python.
+
+Only the frames asked for are kept: seek to the key frame before them, decode forward, stop. Each frame is scaled and
+turned into 8-bit RGB as it comes. One thread decodes: with more, FFmpeg has been seen to hang for good on a damaged
+file, and data loading has its own worker processes anyway.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import av
+import numpy as np
+from av.stream import Disposition
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from vidgen_video_text.orientation import Orientation, orientation_of
+from vidgen_video_text.reader import Choose, Clip, FitTo, Probe, Unreadable
+from vidgen_video_text.timeline import Timeline, read_timeline, walk_packets
+from vidgen_video_text.window import TooShort
+
+SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+MAY_BE_TURNED = "mov,mp4"
+
+Ranked = tuple[int, av.VideoFrame]
+Picture = Callable[[av.VideoFrame], NDArray[np.uint8]]
+
+
+class _Astray(Exception):
+    """Seeking did not lead where the timeline said."""
+
+
+class _EndsEarly(Exception):
+    """The stream ends after `total` frames, before the last frame wanted."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+
+
+class AvReader:
+    """The `av` reader; see `Reader`."""
+
+    def probe(self, path: Path) -> Probe:
+        """Read the header, and of formats that may be turned on display also the first frame."""
+        with _opened(path) as (container, stream):
+            height, width = stream.codec_context.height, stream.codec_context.width
+            if container.format.name.startswith(MAY_BE_TURNED):
+                first = next(_frames(container, stream), None)
+                if first is not None:
+                    height, width = orientation_of(first).shown((first.height, first.width))
+            return Probe(num_frames=_frames_promised(container, stream), height=height, width=width, fps=_rate(stream))
+
+    def read(self, path: Path, choose: Choose, fit_to: FitTo) -> Clip:
+        """Read the frames that `choose` names, (3, T, H, W) uint8 RGB."""
+        with _opened(path) as (container, stream):
+            fps, picture = _rate(stream), _picture_maker(fit_to)
+            timeline = read_timeline(container, stream)
+            total, from_start = len(timeline.times), False
+            while True:
+                wanted = _choose(choose, total, promised=len(timeline.times))
+                try:
+                    ranked = _from_start(path) if from_start else _from_key(container, stream, timeline, wanted[0])
+                    with closing(ranked):
+                        return Clip(frames=_collect(ranked, wanted, picture), fps=fps)
+                except _Astray:
+                    from_start = True
+                except _EndsEarly as end:
+                    total = end.total
+
+
+def _choose(choose: Choose, total: int, *, promised: int) -> NDArray[np.int64]:
+    try:
+        return choose(total)
+    except TooShort as error:
+        if total == promised:
+            raise
+        reason = f"its index promises {promised} frames, but only {total} can be decoded, and {error.needed} are needed"
+        raise Unreadable(reason) from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The file and its first video stream, closed afterwards whatever happens."""
+    try:
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+            stream = _first_video(container)
+            stream.thread_type = "NONE"
+            stream.codec_context.thread_count = 1
+            yield container, stream
+    except av.error.FFmpegError as error:
+        raise Unreadable(str(error.strerror)) from error
+
+
+def _first_video(container: av.container.InputContainer) -> av.VideoStream:
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
+    raise Unreadable(f"it has no video stream (streams found: {kinds})")
+
+
+def _rate(stream: av.VideoStream) -> float:
+    rate = stream.average_rate or stream.guessed_rate
+    return float(rate) if rate else 0.0
+
+
+def _frames_promised(container: av.container.InputContainer, stream: av.VideoStream) -> int:
+    if stream.frames:
+        return stream.frames
+    if stream.duration and stream.time_base:
+        return round(stream.duration * stream.time_base * (stream.average_rate or 0))
+    return round((container.duration or 0) / av.time_base * _rate(stream))
+
+
+def _frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    for packet in walk_packets(container, stream):
+        yield from packet.decode()
+
+
+def _from_start(path: Path) -> Generator[Ranked, None, None]:
+    """All frames from the first on, counted: what no index can get wrong."""
+    with _opened(path) as (container, stream):
+        yield from enumerate(_frames(container, stream))
+
+
+def _from_key(
+    container: av.container.InputContainer, stream: av.VideoStream, timeline: Timeline, first: np.int64
+) -> Generator[Ranked, None, None]:
+    """Frames from the last key frame at or before frame `first` on.
+
+    Raises: _Astray, when that key frame cannot be reached or the frames' times contradict the timeline.
+    """
+    try:
+        container.seek(int(timeline.times[first]), stream=stream)
+    except av.error.FFmpegError:
+        raise _Astray from None
+    start, last = None, -1
+    for packet in walk_packets(container, stream):
+        if start is None:
+            start = _start(packet, timeline)
+        for frame in packet.decode():
+            rank = timeline.rank(frame.pts) if timeline.timed else last + 1 if last >= 0 else start
+            if rank is None or rank <= last or (last < 0 and rank > first):
+                raise _Astray
+            last = rank
+            yield rank, frame
+
+
+def _start(packet: av.Packet, timeline: Timeline) -> int:
+    """Number of the key frame that `packet` begins with."""
+    rank = timeline.rank(packet.pts if timeline.timed else packet.dts)
+    if rank is None or not packet.is_keyframe:
+        raise _Astray
+    return rank
+
+
+def _collect(frames: Iterator[Ranked], wanted: NDArray[np.int64], picture: Picture) -> NDArray[np.uint8]:
+    """Pictures of the frames wanted, (3, T, H, W); one that the decoder leaves out is replaced by the next."""
+    clip = None
+    done, last = 0, -1
+    for last, frame in frames:
+        if last < wanted[done]:
+            continue
+        pixels = picture(frame)
+        if clip is None:
+            clip = np.empty((3, len(wanted), *pixels.shape[:2]), np.uint8)
+        while done < len(wanted) and wanted[done] <= last:
+            clip[:, done] = pixels.transpose(2, 0, 1)
+            done += 1
+        if done == len(wanted):
+            return clip
+    raise _EndsEarly(last + 1)
+
+
+def _picture_maker(fit_to: FitTo) -> Picture:
+    """A function from a decoded frame to its upright, scaled and cut picture, (H, W, 3) RGB.
+
+    Range (full or limited) and matrix (BT.601, 709, 2020) are the frame's own; unlabelled frames count as limited
+    BT.601, as FFmpeg's tools take them.
+    """
+    reformatter = VideoReformatter()
+
+    def picture(frame: av.VideoFrame) -> NDArray[np.uint8]:
+        orientation: Orientation = orientation_of(frame)
+        fit = fit_to(orientation.shown((frame.height, frame.width)))
+        rows, columns = orientation.shown(fit.scaled)
+        scaled = reformatter.reformat(
+            frame, width=columns, height=rows, format="rgb24", interpolation=SCALING, threads=1
+        )
+        upright = orientation.upright(scaled.to_ndarray())
+        return upright[fit.top : fit.top + fit.size[0], fit.left : fit.left + fit.size[1]]
+
+    return picture

@@ -1,0 +1,144 @@
+"""`VideoText`: rows of a table as clips of one size with their captions."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from attrs import frozen
+from numpy.typing import NDArray
+from vidgen.errors import RunError, UserError
+from vidgen.interfaces import Context, Sample
+
+from vidgen_video_text import VideoTextOptions
+from vidgen_video_text.fit import Fit, Size, cover
+from vidgen_video_text.metadata import check_inside, media_path, read_table
+from vidgen_video_text.probing import with_media_facts
+from vidgen_video_text.reader import Clip, Reader, Unreadable, open_reader
+from vidgen_video_text.shared import SharedTable
+from vidgen_video_text.still import is_still, read_still
+from vidgen_video_text.window import TooShort, random_window
+
+logger = logging.getLogger(__name__)
+
+
+@frozen(kw_only=True)
+class Cutting:
+    """How media become samples: see the options of the same names."""
+
+    transform_name: str
+    frame_interval: int
+    repeat_images: bool
+
+
+class VideoText:
+    """Videos and still images with captions; a `vidgen.interfaces.Dataset`.
+
+    Cheap to fork; pickles to a few hundred bytes for workers that are started afresh (see `SharedTable`).
+    """
+
+    def __init__(self, *, data_path: Path, source: SharedTable, root: Path, reader: Reader, cutting: Cutting) -> None:
+        self._data_path = data_path
+        self._source = source
+        self._root = root
+        self._reader = reader
+        self._cutting = cutting
+        self._complete = False
+
+    @property
+    def table(self) -> pa.Table:
+        """Columns path, text, num_frames, height, width, fps. What the file lacks is read from the headers of the media
+        when first asked for, and remembered; it is null where the media cannot be read. `get` needs none of it."""
+        if not self._complete:
+            full = with_media_facts(self._source.table, self._root, self._reader)
+            if full is not self._source.table:
+                self._source = SharedTable(full)
+            self._complete = True
+        return self._source.table
+
+    def get(self, row: int, num_frames: int, size: Size, rng: np.random.Generator) -> Sample:
+        """Row `row` as uint8 RGB video (3, num_frames, *size) with its caption and frame rate (0 for a still image).
+
+        A video gives equally spaced frames of a window of num_frames * frame_interval frames at a place drawn from `rng`
+        (of fewer, when it is shorter). Raises: UserError, when the media is an image or too short for what is asked;
+        RunError, when it is missing or cannot be read; both name row and file.
+        """
+        text = self._source.table.column("text")[row].as_py()
+        path = media_path(self._root, self._source.table.column("path")[row].as_py())
+        where = f"{self._data_path}, row {row} (counting from 0): {path}"
+        if not path.is_file():
+            raise RunError(f"{where}: no such file. Correct the table, or set `root` to the folder its paths start from.")
+        check_transform(self._cutting.transform_name, size)
+        try:
+            if is_still(path):
+                return Sample(video=torch.from_numpy(self._still(path, num_frames, size, where)), text=text, fps=0.0)
+            clip = self._clip(path, num_frames, size, rng)
+        except Unreadable as error:
+            raise RunError(f"{where}: cannot be read: {error}") from error
+        except TooShort as error:
+            raise UserError(f"{where}: {error}. Lower `num_frames`, or leave such rows out of the table.") from error
+        return Sample(video=torch.from_numpy(clip.frames), text=text, fps=self._rate(row, clip))
+
+    def _still(self, path: Path, num_frames: int, size: Size, where: str) -> NDArray[np.uint8]:
+        if num_frames > 1 and not self._cutting.repeat_images:
+            raise UserError(
+                f"{where}: an image where a video is expected ({num_frames} frames are asked for). Set `num_frames: 1`, "
+                "leave images out of the table, or set `repeat_images: true` to make clips of equal frames of them."
+            )
+        image = read_still(path, size, halve_first=self._cutting.transform_name == "center")
+        return np.repeat(image, num_frames, axis=1)
+
+    def _clip(self, path: Path, num_frames: int, size: Size, rng: np.random.Generator) -> Clip:
+        def choose(total: int) -> NDArray[np.int64]:
+            return random_window(total, num_frames, self._cutting.frame_interval, rng)
+
+        def fit_to(source: Size) -> Fit:
+            return cover(source, size)
+
+        return self._reader.read(path, choose, fit_to)
+
+    def _rate(self, row: int, clip: Clip) -> float:
+        """Frames a second of the sample: the table's word on the clip counts before the file's."""
+        table = self._source.table
+        known = table.column("fps")[row].as_py() if "fps" in table.column_names else None
+        return (known or clip.fps) / self._cutting.frame_interval
+
+
+def check_transform(transform_name: str, size: Size) -> None:
+    """Raises: UserError, when the transform cannot make pictures of `size` (rows, columns)."""
+    if transform_name == "center" and size[0] != size[1]:
+        raise UserError(
+            f"transform_name: center makes square pictures only, and {size[0]}x{size[1]} are asked for. "
+            "Set `transform_name: resize_crop`, or a square image_size."
+        )
+
+
+def build(options: VideoTextOptions, context: Context) -> VideoText:
+    """The dataset `VideoText`. Opens the table and looks for the first row's file; opens no media."""
+    if context.image_size is not None:
+        check_transform(options.transform_name, context.image_size)
+    data_path = Path(options.data_path)
+    root = Path(options.root or data_path.parent).absolute()
+    table = read_table(data_path)
+    if "text" not in table.column_names:
+        raise UserError(f"{data_path} has no text column, so there are no captions to train on. Add a column `text`.")
+    check_inside(data_path, table, root)
+    _check_first(data_path, table, root)
+    cutting = Cutting(
+        transform_name=options.transform_name,
+        frame_interval=options.frame_interval or context.frame_interval,
+        repeat_images=options.repeat_images,
+    )
+    reader = open_reader(options.reader)
+    return VideoText(data_path=data_path, source=SharedTable(table), root=root, reader=reader, cutting=cutting)
+
+
+def _check_first(data_path: Path, table: pa.Table, root: Path) -> None:
+    """Most missing files are a wrong root, which the first row shows at once."""
+    path = media_path(root, table.column("path")[0].as_py())
+    if not path.is_file():
+        raise UserError(
+            f"{data_path}: row 0: no such file: {path}. Set `root` to the folder that the table's paths start from; "
+            f"it is {root} now."
+        )

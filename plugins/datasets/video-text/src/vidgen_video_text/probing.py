@@ -1,0 +1,98 @@
+"""Sizes, lengths and rates that a table lacks, taken from the headers of the files."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vidgen_video_text.metadata import COUNTS, NUMBERS, media_path
+from vidgen_video_text.reader import Reader, Unreadable
+from vidgen_video_text.still import SUFFIXES, is_still, still_size
+
+THREADS = 8
+BATCH = 4096
+
+Facts = tuple[float, float, float, float]
+"""Frames, rows, columns, frames a second of one file; all NaN when it cannot be read."""
+
+logger = logging.getLogger(__name__)
+
+
+def with_media_facts(table: pa.Table, root: Path, reader: Reader) -> pa.Table:
+    """The table with all of num_frames, height, width and fps.
+
+    Only the files of rows that lack one are opened, and only their headers; still images have one frame and rate 0
+    unopened. What the table says is kept. Files that cannot be read leave nulls and a warning.
+    """
+    table = _with_still_facts(table)
+    lacking = _lacking(table)
+    if not len(lacking):
+        return table
+    logger.info("reading the headers of %d files, whose sizes or lengths the table lacks", len(lacking))
+    facts = _probe_all(table.column("path"), lacking, root, reader)
+    failed = int(np.isnan(facts[:, 0]).sum())
+    if failed:
+        logger.warning("%d of %d files are missing or have no readable header", failed, len(lacking))
+    for place, name in enumerate(NUMBERS):
+        found = np.full(table.num_rows, np.nan)
+        found[lacking] = facts[:, place]
+        table = _fill(table, name, pa.array(found, from_pandas=True))
+    return table
+
+
+def _with_still_facts(table: pa.Table) -> pa.Table:
+    still = pc.match_substring_regex(table.column("path"), f"(?i)({'|'.join(map('[.]{}'.format, _bare()))})$")
+    for name, value in (("num_frames", 1), ("fps", 0)):
+        filler = pc.if_else(still, pa.scalar(float(value)), pa.scalar(None, pa.float64()))
+        table = _fill(table, name, filler)
+    for name in ("height", "width"):
+        table = _fill(table, name, pa.nulls(table.num_rows, pa.float64()))
+    return table
+
+
+def _bare() -> list[str]:
+    return [suffix.removeprefix(".") for suffix in SUFFIXES]
+
+
+def _fill(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """The column `name`, added when it is missing, with `values` where it has nulls."""
+    kind = pa.int32() if name in COUNTS else pa.float64()
+    values = values.cast(kind)
+    if name not in table.column_names:
+        return table.append_column(name, values)
+    filled = pc.coalesce(table.column(name), values)
+    return table.set_column(table.column_names.index(name), name, filled)
+
+
+def _lacking(table: pa.Table) -> NDArray[np.int64]:
+    """Rows with a null in any of the four columns."""
+    missing = pc.is_null(table.column(NUMBERS[0]))
+    for name in NUMBERS[1:]:
+        missing = pc.or_(missing, pc.is_null(table.column(name)))
+    return np.flatnonzero(missing.to_numpy())
+
+
+def _probe_all(paths: pa.ChunkedArray, rows: NDArray[np.int64], root: Path, reader: Reader) -> NDArray[np.float64]:
+    """Facts of the files of `rows`, (rows, 4); batch by batch, so that their names are never all in memory."""
+    facts = np.empty((len(rows), len(NUMBERS)))
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(rows), BATCH):
+            names = paths.take(pa.array(rows[start : start + BATCH])).to_pylist()
+            found = pool.map(lambda name: _facts(media_path(root, name), reader), names)
+            facts[start : start + BATCH] = list(found)
+    return facts
+
+
+def _facts(path: Path, reader: Reader) -> Facts:
+    try:
+        if is_still(path):
+            return (1, *still_size(path), 0)
+        probe = reader.probe(path)
+    except Unreadable as error:
+        logger.debug("%s: %s", path, error)
+        return (np.nan,) * 4
+    return (probe.num_frames, probe.height, probe.width, probe.fps)
