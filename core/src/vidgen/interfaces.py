@@ -64,9 +64,9 @@ class Model(Protocol):
 
     latent_channels: channels of x.
     patch_size: latent (frames, rows, columns) per token.
-    conditioning: the keyword arguments `forward` takes, of: `y` (B, N, D) caption features; `mask` (B, N) 0/1, 1 where a
-        caption token counts; `x_mask` (B, T) bool, true where a latent frame carries noise; `drop_caption` (B,) bool,
-        true where the caption is to be replaced by the null caption; `fps`, `height`, `width`, `num_frames`, `ar`
+    conditioning: the keyword arguments `forward` takes, of: `y` (B, N, D) caption features; `mask` (B, N), 1 where a
+        caption token counts, else 0; `x_mask` (B, T) bool, true where a latent frame carries noise; `drop_caption` (B,)
+        bool, true where the caption is to be replaced by the null caption; `fps`, `height`, `width`, `num_frames`, `ar`
         (B,) float numbers of the clip in pixels and video frames, ar = height / width. The engine supplies what is
         named and nothing else.
     caption_dropout: how often a caption is dropped in training, 0 to 1; the engine draws it and passes `drop_caption`.

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator, Sequence
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -53,14 +53,18 @@ class Batch:
     epoch: int
     following: Position
 
-    def sizes(self, frame_interval: int = 1) -> dict[str, Tensor]:
+    def pin_memory(self) -> "Batch":
+        """The same in page-locked memory, from where a GPU can fetch it while it computes; the DataLoader asks."""
+        return evolve(self, video=self.video.pin_memory(), fps=self.fps.pin_memory())
+
+    def sizes(self) -> dict[str, Tensor]:
         """`height`, `width`, `num_frames`, `fps`, `ar`, each (B,) float32."""
         _, _, frames, height, width = self.video.shape
         return size_numbers(len(self.texts), frames, (height, width), self.fps)
 
 
 def size_numbers(count: int, num_frames: int, size: tuple[int, int], fps: Tensor | float) -> dict[str, Tensor]:
-    """The numbers that models may be told of a clip, each (count,) float32; ar = height / width, stills have 120 fps."""
+    """What models may be told of clips, (count,) float32 each: ar = height / width, stills have 120 fps."""
     height, width = size
     rate = torch.as_tensor(fps, dtype=torch.float32).expand(count)
     if num_frames == 1:

@@ -29,36 +29,48 @@ class MetricsTable:
         row = {"step": step, **metrics}
         if not self._columns:
             self._columns = list(row)
-            self._write([self._columns], mode="w")
-        self._write([[repr(row[name]) if name in row else "" for name in self._columns]], mode="a")
+            self._append(self._columns)
+        self._append([repr(row[name]) if name in row else "" for name in self._columns])
 
     def media(self, step: int, samples: Sequence[Media]) -> None:
         """Clips are no numbers."""
 
     def scores(self, step: int, scores: Mapping[str, float]) -> None:
-        """Append to scores.csv beside the table: step, name, value."""
-        with (self.path.parent / "scores.csv").open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([step, name, value] for name, value in scores.items())
+        """Note them in scores.csv beside the table: step, name, value; of one step and name the newest."""
+        path = self.path.with_name("scores.csv")
+        rows = {(int(row[0]), row[1]): row[2] for row in _rows(path)[1:]}
+        rows |= {(step, name): repr(value) for name, value in scores.items()}
+        _replace(path, [["step", "name", "value"], *([str(at), name, value] for (at, name), value in rows.items())])
 
     def close(self) -> None:
         """Every row is on disk already."""
 
     def _keep_until(self, last_step: int) -> None:
-        with self.path.open(newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
+        header, *rows = _rows(self.path) or [[]]
         kept = [row for row in rows if len(row) == len(header) and row[0].isdigit() and int(row[0]) <= last_step]
         if not kept:
             self.path.unlink()
             return
         self._columns = header
-        partial = self.path.with_name(f".{self.path.name}")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([header, *kept])
-        partial.replace(self.path)
+        _replace(self.path, [header, *kept])
 
-    def _write(self, rows: list[list[str]], mode: str) -> None:
+    def _append(self, row: list[str]) -> None:
         try:
-            with self.path.open(mode, newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerows(rows)
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerow(row)
         except OSError as error:
             raise RunError(f"{self.path} cannot be written: {error.strerror}") from error
+
+
+def _rows(path: Path) -> list[list[str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def _replace(path: Path, rows: list[list[str]]) -> None:
+    partial = path.with_name(f".{path.name}")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+    partial.replace(path)

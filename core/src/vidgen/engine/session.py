@@ -1,6 +1,5 @@
 """What surrounds any job: its folder, log, trackers, progress and signals; undone in order when it ends."""
 
-import fcntl
 import logging
 import signal
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from attrs import evolve
+from filelock import FileLock, Timeout
 
 from vidgen.component import Selection, hookimpl
 from vidgen.engine.progress import Progress
@@ -105,17 +105,16 @@ def owned_folder(outputs: Path) -> Iterator[Path]:
     """The run's folder, made if need be and held against a second run. Raises: UserError."""
     try:
         outputs.mkdir(parents=True, exist_ok=True)
-        lock = (outputs / ".lock").open("w", encoding="utf-8")
+        lock = FileLock(outputs / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"outputs: another run is writing to {outputs}. Wait for it, or choose another folder.") from error
     except OSError as error:
         raise UserError(f"outputs: {outputs} cannot be written ({error.strerror}). Choose another folder.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"outputs: another run is writing to {outputs}. Wait for it, or choose another folder."
-            ) from error
+    try:
         yield outputs
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -105,7 +105,7 @@ class Training:
         self.parallel.prepare(self.model, self.optimizer)
         self.dataset = build_dataset(context, recipe)
         self.stream = make_stream(recipe, context, self.dataset, self.parts, self.position)
-        self.last_step = recipe.max_steps
+        self.last_step = recipe.max_steps or self._steps_of_all_epochs()
 
     def run(self, session: Session) -> None:
         """The loop, then a last checkpoint and last samples."""
@@ -116,7 +116,7 @@ class Training:
         for step_batches, waited in self._steps(session):
             self.train_step(step_batches)
             self._log(session, step_batches, waited)
-            if self._due(self.recipe.sample.every if self.recipe.sample else None):
+            if self._due(self.recipe.sample.every if self.recipe.sample else None) and self.step != self.last_step:
                 self.sample(session)
             if self._due(self.recipe.checkpoint.every):
                 self.save(session)
@@ -190,18 +190,21 @@ class Training:
 
     def _steps(self, session: Session) -> Iterator[tuple[list[Batch], float]]:
         """Batches grouped into optimizer steps, with the seconds spent waiting for them, up to the last step."""
-        if self.last_step is not None and self.step >= self.last_step:
+        if self._finished():
             return
         loader = make_loader(
             self.dataset, self.stream, self.recipe.seed, self.recipe.num_workers, pin=self.parts.device.type == "cuda"
         )
         stream = batches(loader)
-        while (self.last_step is None or self.step < self.last_step) and not session.stopped:
+        while not self._finished() and not session.stopped:
             begun = time.perf_counter()
             group = list(islice(stream, self.recipe.accumulation_steps))
             if len(group) < self.recipe.accumulation_steps:
                 return
             yield group, time.perf_counter() - begun
+
+    def _finished(self) -> bool:
+        return self.recipe.max_steps is not None and self.step >= self.recipe.max_steps
 
     def _log(self, session: Session, step_batches: list[Batch], waited: float) -> None:
         self.clock.add(sum(len(batch.texts) for batch in step_batches), self._tokens(step_batches), waited)
@@ -221,6 +224,11 @@ class Training:
             patches = [-(-size // patch) for size, patch in zip(latent, self.model.patch_size, strict=True)]
             tokens += len(batch.texts) * patches[0] * patches[1] * patches[2]
         return tokens
+
+    def _steps_of_all_epochs(self) -> int | None:
+        """Steps in all when epochs are as long as the first; the data decides when training ends."""
+        per_epoch = self.stream.steps_per_epoch() // self.recipe.accumulation_steps
+        return per_epoch * self.recipe.epochs if self.recipe.epochs else None
 
     def _state(self) -> dict[str, Any]:
         registry = self.context.registry

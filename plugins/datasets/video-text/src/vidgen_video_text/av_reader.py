@@ -7,6 +7,7 @@ file, and data loading has its own worker processes anyway.
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from itertools import dropwhile
 from pathlib import Path
 
 import av
@@ -22,6 +23,9 @@ from vidgen_video_text.window import TooShort
 
 SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 MAY_BE_TURNED = "mov,mp4"
+STEPS_BACK = (0, 16, 256)
+"""Frames before the first one wanted to seek to, tried in turn: some formats are sought by decoding time, or not at key
+frames. After the last, the file is decoded from its beginning."""
 
 Ranked = tuple[int, av.VideoFrame]
 Picture = Callable[[av.VideoFrame], NDArray[np.uint8]]
@@ -56,27 +60,33 @@ class AvReader:
         with _opened(path) as (container, stream):
             fps, picture = _rate(stream), _picture_maker(fit_to)
             timeline = read_timeline(container, stream)
-            total, from_start = len(timeline.times), False
+            promised = len(timeline.times)
+            wanted, attempt = _choose(choose, promised, promised=promised), 0
             while True:
-                wanted = _choose(choose, total, promised=len(timeline.times))
                 try:
-                    ranked = _from_start(path) if from_start else _from_key(container, stream, timeline, wanted[0])
+                    if attempt < len(STEPS_BACK):
+                        ranked = _from_key(container, stream, timeline, wanted[0], STEPS_BACK[attempt])
+                    else:
+                        ranked = _from_start(path)
                     with closing(ranked):
                         return Clip(frames=_collect(ranked, wanted, picture), fps=fps)
                 except _Astray:
-                    from_start = True
+                    attempt += 1
                 except _EndsEarly as end:
-                    total = end.total
+                    wanted = _choose(choose, end.total, promised=promised)
 
 
 def _choose(choose: Choose, total: int, *, promised: int) -> NDArray[np.int64]:
+    """Frames wanted of a clip that has `total` and whose index speaks of `promised`."""
     try:
-        return choose(total)
+        wanted = choose(total)
     except TooShort as error:
         if total == promised:
             raise
         reason = f"its index promises {promised} frames, but only {total} can be decoded, and {error.needed} are needed"
         raise Unreadable(reason) from None
+    assert 0 <= wanted[0] and wanted[-1] < total, "choose names frames that are not there"
+    return wanted
 
 
 @contextmanager
@@ -125,34 +135,37 @@ def _from_start(path: Path) -> Generator[Ranked, None, None]:
 
 
 def _from_key(
-    container: av.container.InputContainer, stream: av.VideoStream, timeline: Timeline, first: np.int64
+    container: av.container.InputContainer, stream: av.VideoStream, timeline: Timeline, first: int, back: int
 ) -> Generator[Ranked, None, None]:
-    """Frames from the last key frame at or before frame `first` on.
+    """Frames from a key frame at or before frame `first` on, looked for from `back` frames before that.
 
-    Raises: _Astray, when that key frame cannot be reached or the frames' times contradict the timeline.
+    Raises: _Astray, when no such key frame is reached or the frames' times contradict the timeline.
     """
-    try:
-        container.seek(int(timeline.times[first]), stream=stream)
-    except av.error.FFmpegError:
-        raise _Astray from None
-    start, last = None, -1
-    for packet in walk_packets(container, stream):
-        if start is None:
-            start = _start(packet, timeline)
+    if not timeline.timed and stream.codec_context.reorder_depth:
+        raise _Astray  # frames out of order and without times can be counted from the very first only
+    rank = -1
+    for packet in _packets_from_key(container, stream, timeline, first, back):
         for frame in packet.decode():
-            rank = timeline.rank(frame.pts) if timeline.timed else last + 1 if last >= 0 else start
-            if rank is None or rank <= last or (last < 0 and rank > first):
+            before = rank
+            rank = timeline.rank(frame.pts if timeline.timed else frame.dts)
+            if rank <= before:
                 raise _Astray
-            last = rank
             yield rank, frame
 
 
-def _start(packet: av.Packet, timeline: Timeline) -> int:
-    """Number of the key frame that `packet` begins with."""
-    rank = timeline.rank(packet.pts if timeline.timed else packet.dts)
-    if rank is None or not packet.is_keyframe:
+def _packets_from_key(
+    container: av.container.InputContainer, stream: av.VideoStream, timeline: Timeline, first: int, back: int
+) -> Iterator[av.Packet]:
+    try:
+        container.seek(int(timeline.times[max(0, first - back)]), stream=stream)
+    except av.error.FFmpegError:
+        raise _Astray from None
+    packets = dropwhile(lambda packet: not packet.is_keyframe, walk_packets(container, stream))
+    key = next(packets, None)
+    if key is None or not 0 <= timeline.rank(key.pts if timeline.timed else key.dts) <= first:
         raise _Astray
-    return rank
+    yield key
+    yield from packets
 
 
 def _collect(frames: Iterator[Ranked], wanted: NDArray[np.int64], picture: Picture) -> NDArray[np.uint8]:
@@ -162,6 +175,8 @@ def _collect(frames: Iterator[Ranked], wanted: NDArray[np.int64], picture: Pictu
     for last, frame in frames:
         if last < wanted[done]:
             continue
+        if frame.is_corrupt:
+            raise Unreadable(f"frame {last} is damaged")
         pixels = picture(frame)
         if clip is None:
             clip = np.empty((3, len(wanted), *pixels.shape[:2]), np.uint8)

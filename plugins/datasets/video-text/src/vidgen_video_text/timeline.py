@@ -25,12 +25,12 @@ class Timeline:
     times: NDArray[np.int64]
     timed: bool
 
-    def rank(self, time: int | None) -> int | None:
-        """Number of the frame at `time`; none, when there is no frame at that time."""
+    def rank(self, time: int | None) -> int:
+        """Number of the frame at `time`; -1, when there is none."""
         if time is None:
-            return None
+            return -1
         place = int(np.searchsorted(self.times, time))
-        return place if place < len(self.times) and self.times[place] == time else None
+        return place if place < len(self.times) and self.times[place] == time else -1
 
 
 def read_timeline(container: InputContainer, stream: VideoStream) -> Timeline:

@@ -17,7 +17,8 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, h: Tensor) -> Tensor:  # (B, N, D) -> same
+    def forward(self, h: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
         q, k, v = rearrange(self.qkv(h), "b n (three k e) -> three b k n e", three=3, k=self.heads)
         return self.proj(rearrange(attention(q, k, v), "b k n e -> b n (k e)"))
 

@@ -27,8 +27,9 @@ class NumberEmbedder(nn.Module):
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, numbers: Tensor) -> Tensor:  # (B,) -> (B, D)
-        return self.mlp(number_features(numbers).to(self.mlp[0].weight.dtype))
+    def forward(self, numbers: Tensor) -> Tensor:
+        """(B,) -> (B, D). The numbers' dtype is the weights'; in bf16 a timestep of 999 is 1000, as in Open-Sora."""
+        return self.mlp(number_features(numbers).to(numbers.dtype))
 
 
 class CaptionEmbedder(nn.Module):
@@ -37,7 +38,9 @@ class CaptionEmbedder(nn.Module):
     `y_embedding` is the null caption, in the space of the features; a buffer, drawn once and never trained.
     """
 
-    def __init__(self, channels: int, width: int, length: int) -> None:
+    y_embedding: Tensor
+
+    def __init__(self, *, channels: int, width: int, length: int) -> None:
         super().__init__()
         self.register_buffer("y_embedding", torch.empty(length, channels))
         self.y_proj = Mlp(channels, width, width)
@@ -49,6 +52,6 @@ class CaptionEmbedder(nn.Module):
             y = torch.where(drop.view(-1, *[1] * (y.ndim - 1)), self.null_caption(y.shape[-2]).to(y.dtype), y)
         return self.y_proj(y)
 
-    def null_caption(self, length: int) -> Tensor:
-        """The null caption's first `length` tokens, (N, caption channels)."""
-        return self.y_embedding[:length]
+    def null_caption(self, tokens: int) -> Tensor:
+        """The first `tokens` tokens of the null caption, (N, caption channels)."""
+        return self.y_embedding[:tokens]

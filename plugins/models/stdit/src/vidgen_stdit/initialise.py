@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from vidgen.rng import torch_generator
 
-Fill = Callable[[Tensor, torch.Generator], None]
+Fill = Callable[[Tensor, torch.Generator], object]
 
 
 def xavier(weight: Tensor, generator: torch.Generator) -> None:

@@ -19,6 +19,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, out)
 
     def forward(self, h: Tensor) -> Tensor:
+        """(..., width) -> (..., out)."""
         return self.fc2(self.act(self.fc1(h)))
 
 
@@ -44,7 +45,8 @@ class DropPath(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, branch: Tensor) -> Tensor:  # (B, ...) -> same
+    def forward(self, branch: Tensor) -> Tensor:
+        """(B, ...) -> (B, ...); what is kept is enlarged by 1 / (1 - rate)."""
         if not self.training or self.rate == 0:
             return branch
         keep = 1 - self.rate
@@ -60,7 +62,8 @@ class FinalLayer(nn.Module):
         self.linear = nn.Linear(width, out)
         self.scale_shift_table = nn.Parameter(torch.empty(2, width))
 
-    def forward(self, h: Tensor, t: Tensor) -> Tensor:  # (B, T, S, D), (B, D) -> (B, T, S, out)
+    def forward(self, h: Tensor, t: Tensor) -> Tensor:
+        """(B, T, S, D), (B, D) -> (B, T, S, out)."""
         return self.linear(self.modulated(h, t))
 
     def by_frame(self, h: Tensor, t: Tensor, t0: Tensor, x_mask: Tensor) -> Tensor:

@@ -14,12 +14,13 @@ class PatchEmbed(nn.Module):
     """One linear map per patch. The weight has the shape of a convolution, as published checkpoints have it; patches do
     not overlap, so it is applied as a matrix product, which is faster than a convolution."""
 
-    def __init__(self, channels: int, patch: Size3, width: int) -> None:
+    def __init__(self, *, channels: int, patch: Size3, width: int) -> None:
         super().__init__()
         self.patch = patch
         self.proj = nn.Conv3d(channels, width, kernel_size=patch, stride=patch)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, T, H, W) -> (B, t, h w, D)
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, t, h w, D)."""
         pt, ph, pw = self.patch
         patches = rearrange(x, "b c (t pt) (h ph) (w pw) -> b t (h w) (c pt ph pw)", pt=pt, ph=ph, pw=pw)
         return linear(patches, self.proj.weight.flatten(1), self.proj.bias)

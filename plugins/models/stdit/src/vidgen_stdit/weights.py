@@ -22,7 +22,7 @@ def convert(state: dict[str, Tensor], model: "STDiT") -> dict[str, Tensor]:
     """
     converted = {**state, **model.tables()}
     if NULL_CAPTION in state:
-        converted[NULL_CAPTION] = _of_length(state[NULL_CAPTION], len(model.y_embedder.y_embedding))
+        converted[NULL_CAPTION] = _of_length(state[NULL_CAPTION], model.widths.caption_length)
     if PATCH in state and state[PATCH].ndim == 4:
         converted[PATCH] = state[PATCH].unsqueeze(2)
         converted |= {name: value for name, value in model.state_dict().items() if ".attn_temp." in name}

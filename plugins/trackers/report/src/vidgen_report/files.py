@@ -1,6 +1,5 @@
 """Writing files so that a reader sees a whole one, old or new."""
 
-import os
 from pathlib import Path
 
 
@@ -8,4 +7,4 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write under another name, then rename."""
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(data)
-    os.replace(part, path)
+    part.replace(path)

@@ -47,7 +47,8 @@ def smooth(values: Numbers) -> Numbers:
     first = np.maximum(index - half, 0)
     end = np.minimum(index + half + 1, len(values))
     total = np.concatenate([[0.0], np.cumsum(values)])
-    return (total[end] - total[first]) / (end - first)
+    mean: Numbers = (total[end] - total[first]) / (end - first)
+    return mean
 
 
 def _number(text: str) -> float:

@@ -19,7 +19,8 @@ from vidgen_report.metrics import Metrics, smooth
 from vidgen_report.record import Clip, Samples
 
 TINY = 160  # clips with fewer rows are enlarged with hard pixels
-SETTINGS = ("type", "seed", "num_sampling_steps", "num_steps", "steps", "cfg_scale", "guidance", "fps", "ema")
+SETTINGS = frozenset({"seed", "num_sampling_steps", "cfg_scale", "fps", "frame_interval", "negative_prompt", "ema"})
+HEADLINE = ("job", "model", "vae", "text_encoder", "scheduler", "dataset")
 TILES = {"loss": "loss, running mean", "lr": "learning rate", "samples_per_s": "samples per second"}
 
 
@@ -75,8 +76,12 @@ def _parts(page: Page) -> Iterator[str]:
 
 
 def _headline(recipe: Mapping[str, Any]) -> str:
-    """The names of the run's components."""
-    return " · ".join(str(value["type"]) for value in recipe.values() if isinstance(value, Mapping) and "type" in value)
+    """What the run does and the names of the components that make it what it is."""
+    return " · ".join(_name(recipe[key]) for key in HEADLINE if key in recipe)
+
+
+def _name(value: object) -> str:
+    return str(value["type"]) if isinstance(value, Mapping) and "type" in value else _brief(value, limit=40)
 
 
 def _tiles(page: Page) -> str:
@@ -108,18 +113,17 @@ def _scores(scores: Mapping[int, Mapping[str, float]]) -> str:
     rows = []
     for step, values in sorted(scores.items(), reverse=True):
         cells = "".join(f"<td>{number(values[name]) if name in values else ''}</td>" for name in names)
-        rows.append(f"<tr><th>{step:,}</th>{cells}</tr>")
+        rows.append(f"<tr><th>{step:,}</th>{cells}</tr>\n")
     return f"""<h2>Scores</h2>
 <div class="scroll"><table class="scores"><thead><tr>{head}</tr></thead><tbody>
-{"".join(rows)}
-</tbody></table></div>"""
+{"".join(rows)}</tbody></table></div>"""
 
 
 def _samples(page: Page) -> str:
     if not page.samples:
         return '<h2>Samples</h2>\n<p class="note">None yet.</p>'
     newest, *older = reversed(page.samples)
-    note = text(" · ".join(f"{key} {value}" for key, value in _settings(page.recipe)))
+    note = text(" · ".join(f"{key} {value}" for key, value in _settings(page.recipe).items()))
     step = f" <small>step {newest.step:,}</small>" if newest.step else ""
     parts = [f"<h2>Samples{step}</h2>", f'<p class="note">{note}</p>' if note else "", _clips(newest)]
     for samples in older:
@@ -143,20 +147,21 @@ def _clip(clip: Clip, step: int) -> str:
     about = [f"step {step:,}"] if step else []
     about += [f"{frames} frames"] if frames > 1 else []
     about.append(f"{columns} × {rows}")
-    caption = f'{text(clip.prompt)}<a href="{link}">{" · ".join(about)}</a>'
+    details = " · ".join(f"<span>{part}</span>" for part in about)
+    caption = f'{text(clip.prompt)}<a href="{link}">{details}</a>'
     return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>\n"
 
 
-def _settings(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What decides how clips look beside the weights: keys of SETTINGS at the top, in `scheduler` and in sections whose
-    name says sampling."""
+def _settings(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """What decides how clips look beside the weights: keys of SETTINGS at the top of the recipe, in `scheduler` and in
+    sections about sampling, which win."""
+    found = {key: _brief(value) for key, value in recipe.items() if key in SETTINGS and _is_plain(value)}
     for key, value in recipe.items():
         if isinstance(value, Mapping) and (key == "scheduler" or "sampl" in key):
-            for name, inner in value.items():
-                if name in SETTINGS and _is_plain(inner):
-                    yield (key if name == "type" else name), _brief(inner)
-        elif key in SETTINGS and _is_plain(value):
-            yield key, _brief(value)
+            inner = {name: _brief(v) for name, v in value.items() if name in SETTINGS and _is_plain(v)}
+            kind = {key: str(value["type"])} if "type" in value else {}
+            found |= kind | inner
+    return found
 
 
 def _is_plain(value: object) -> bool:

@@ -17,6 +17,9 @@ from vidgen_report.page import Page, render
 from vidgen_report.record import Clip, Record
 from vidgen_report.sheet import draw_sheet
 
+CURVE = "loss.png"
+SHEET = "contact_sheet.png"
+
 
 class ReportTracker:
     """Writes `report.json`, `loss.png`, `contact_sheet.png` and `index.html`."""
@@ -31,38 +34,41 @@ class ReportTracker:
         """Nothing: the numbers are read from metrics.csv when the page is drawn."""
 
     def scores(self, step: int, scores: Mapping[str, float]) -> None:
-        """Keep the results of metrics; the page shows them when it is drawn next."""
+        """Keep the results of metrics and show them; they come after the clips, so the pictures stay."""
         self.record.add_scores(step, scores)
         self.record.save(self.outputs / "report.json")
+        self._write_page()
 
     def media(self, step: int, samples: Sequence[Media]) -> None:
-        """Keep where the clips are and draw everything."""
+        """Keep where the clips are and show them."""
         self.record.add_clips(step, [Clip.of(sample, self.outputs) for sample in samples])
         self.record.save(self.outputs / "report.json")
-        self.draw()
+        self._draw_pictures()
+        self._write_page()
 
     def close(self) -> None:
         """Draw everything, with the last numbers."""
-        self.draw()
+        self._draw_pictures()
+        self._write_page()
 
-    def draw(self) -> None:
-        """Write the pictures and the page from the files of the run folder."""
+    def _draw_pictures(self) -> None:
         self.outputs.mkdir(parents=True, exist_ok=True)
-        metrics = read_metrics(self.outputs / "metrics.csv")
         samples = self.record.existing_clips(self.outputs)
-        curve = draw_curve(metrics)
+        curve = draw_curve(read_metrics(self.outputs / "metrics.csv"))
         sheet = draw_sheet(samples[-1], self.outputs, self.options) if samples else None
-        for name, picture in (("loss.png", curve), ("contact_sheet.png", sheet)):
+        for name, picture in ((CURVE, curve), (SHEET, sheet)):
             if picture:
                 write_whole(self.outputs / name, picture)
+
+    def _write_page(self) -> None:
         page = Page(
             title=self.options.title or self.outputs.absolute().name,
             recipe=self.recipe,
-            metrics=metrics,
-            samples=samples,
+            metrics=read_metrics(self.outputs / "metrics.csv"),
+            samples=self.record.existing_clips(self.outputs),
             scores=self.record.scores,
-            curve="loss.png" if curve else None,
-            sheet="contact_sheet.png" if sheet else None,
+            curve=CURVE if (self.outputs / CURVE).exists() else None,
+            sheet=SHEET if (self.outputs / SHEET).exists() else None,
         )
         write_whole(self.outputs / "index.html", render(page).encode())
 
