@@ -58,8 +58,11 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     """A checkpoint's state.json. Raises: RunError, when it is missing or damaged."""
     path = checkpoint / "state.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        state = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(
             f"the checkpoint {checkpoint} is damaged: {path.name} cannot be read ({error}). Use an earlier one."
         ) from error
+    if not isinstance(state, dict):
+        raise RunError(f"the checkpoint {checkpoint} is damaged: {path.name} holds no mapping. Use an earlier one.")
+    return state

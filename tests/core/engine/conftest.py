@@ -31,5 +31,3 @@ def train(recipe_of: Callable[..., Any]) -> Callable[..., Path]:
         return recipe.job.options.outputs
 
     return run
-
-

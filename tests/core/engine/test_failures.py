@@ -53,9 +53,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(
     assert all(tensor.isfinite().all() for tensor in tensors_of(tmp_path / "run", 4).values())
 
 
-def test_the_step_is_named_even_when_losses_are_read_back_seldom(
-    train: Train, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_step_is_named_even_when_losses_are_read_back_seldom(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     spoil_losses(monkeypatch, at_step=3, factor=float("inf"))
     with pytest.raises(RunError, match="step 3: the loss is not finite"):
         train(log__every=50)

@@ -48,7 +48,12 @@ def test_the_number_of_workers_changes_nothing(train: Train) -> None:
 def test_a_killed_process_loses_only_what_followed_its_last_checkpoint(train: Train, tmp_path: Path) -> None:
     """kill -9 in the middle: nothing half-written, and the rest of the run is the same as if nothing had happened."""
     whole = train("whole", max_steps=9)
-    changes = {"outputs": str(tmp_path / "killed"), "checkpoint.every": 3, "checkpoint.keep": None, "max_steps": 100_000}
+    changes = {
+        "outputs": str(tmp_path / "killed"),
+        "checkpoint.every": 3,
+        "checkpoint.keep": None,
+        "max_steps": 100_000,
+    }
     process = start(tmp_path, changes)
     wait_for(tmp_path / "killed" / "checkpoints" / "epoch1-global_step3", process)
     process.send_signal(signal.SIGKILL)

@@ -55,8 +55,9 @@ def final_path(path: Path, num_frames: int) -> Path:
     return path.with_name(path.name + (".png" if num_frames == 1 else ".mp4"))
 
 
-def read(path: Path, upscale: int = 1) -> Tensor:
-    """A written clip as (3, T, H, W) uint8, enlargement undone. Raises: RunError."""
+def read(path: Path, upscale: int = 1, size: tuple[int, int] | None = None) -> Tensor:
+    """A written clip as (3, T, H, W) uint8, enlargement undone, cut to `size` (rows, columns) where an odd one was
+    padded. Raises: RunError."""
     try:
         if path.suffix == ".png":
             frames = np.asarray(Image.open(path).convert("RGB"))[None]
@@ -66,7 +67,9 @@ def read(path: Path, upscale: int = 1) -> Tensor:
     except (OSError, ValueError, av.FFmpegError) as error:
         raise RunError(f"{path} cannot be read ({error})") from error
     half = upscale // 2
-    return torch.from_numpy(np.ascontiguousarray(frames[:, half::upscale, half::upscale])).permute(3, 0, 1, 2)
+    rows, columns = size or frames.shape[1:3]
+    frames = frames[:, half::upscale, half::upscale][:, :rows, :columns]
+    return torch.from_numpy(frames.copy()).permute(3, 0, 1, 2)
 
 
 def provenance(path: Path) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def measure(metrics: Iterable[Metric], samples: Sequence[Media], upscale: int) -
     scores: dict[str, float] = {}
     for metric in metrics:
         for sample in samples:
-            metric.update(media.read(sample.path, upscale), sample.prompt)
+            metric.update(media.read(sample.path, upscale, sample.size[1:]), sample.prompt)
         scores |= metric.compute()
     return scores
 

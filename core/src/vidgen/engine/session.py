@@ -63,7 +63,7 @@ class Session:
         """Tell trackers and the log what metrics say."""
         for tracker in self._trackers:
             tracker.scores(step, scores)
-        LOG.info("scores: %s", ", ".join(f"{name} {value:.1%}" for name, value in scores.items()))
+        LOG.info("scores: %s", ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -108,7 +108,9 @@ def owned_folder(outputs: Path) -> Iterator[Path]:
         lock = FileLock(outputs / ".lock")
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise UserError(f"outputs: another run is writing to {outputs}. Wait for it, or choose another folder.") from error
+        raise UserError(
+            f"outputs: another run is writing to {outputs}. Wait for it, or choose another folder."
+        ) from error
     except OSError as error:
         raise UserError(f"outputs: {outputs} cannot be written ({error.strerror}). Choose another folder.") from error
     try:

@@ -17,6 +17,7 @@ from vidgen import runfolder
 from vidgen.conditioning import conditioning_for
 from vidgen.engine import checkpoint, media
 from vidgen.engine.clock import Clock
+from vidgen.engine.comparison import Comparison
 from vidgen.engine.data import Batch, Position, Stream, batches, make_loader
 from vidgen.engine.ema import Ema
 from vidgen.engine.optimization import learning_rate, make_optimizer, set_learning_rate
@@ -169,6 +170,8 @@ class Training:
         """Sample with the averaged weights, write and measure."""
         options, registry = self.recipe.sample, self.context.registry
         assert options is not None and registry is not None
+        seen = Comparison(self.parts, self.dataset, self.recipe, options)
+        options = evolve(options, prompts=[*seen.captions, *options.prompts])
         folder = self.recipe.outputs / "samples" / f"step{self.step}"
         swapped = self.ema if options.ema else None
         if swapped is not None:
@@ -178,10 +181,11 @@ class Training:
         finally:
             if swapped is not None:
                 swapped.swap()
-        session.hooks.vidgen_samples_written(step=self.step, samples=samples)
-        if options.metrics and not session.stopped:
+        shown = seen.beside(samples, folder)
+        session.hooks.vidgen_samples_written(step=self.step, samples=shown)
+        if not session.stopped and (options.metrics or seen.captions):
             metrics = [registry.build(one, self.context) for one in options.metrics]
-            session.scores(self.step, measure(metrics, samples, options.upscale))
+            session.scores(self.step, {**measure(metrics, samples, options.upscale), **seen.scores(samples)})
 
     def _sampler(self, options: TrainingSampleOptions, session: Session) -> Any:
         return make_sampler(

@@ -1,11 +1,12 @@
 """load_recipe: text -> data with places -> options, with every mistake reported at its place."""
 
+import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, fields_dict, frozen
 
 from vidgen.component import Selection
 from vidgen.errors import Problem, RecipeError
@@ -51,11 +52,13 @@ def load_recipe(
     """
     registry = registry or Registry.discover()
     if isinstance(recipe, Mapping):
-        source = from_mapping(recipe, overrides)
+        source = from_mapping(unstructure(recipe), overrides)
     else:
         source = read_source(Path(recipe), overrides)
+    options = _job_options(source, registry)
+    if not isinstance(recipe, Mapping) and options and "outputs" in fields_dict(options):
         source.data.setdefault("outputs", f"outputs/{Path(recipe).stem}")
-    source = _inherit(source, registry)
+    source = _inherit(source, options)
     try:
         job = Structurer(registry, source.folder).selection("job", source.data, key="job")
     except Mistakes as mistakes:
@@ -63,22 +66,29 @@ def load_recipe(
     return Recipe(job, registry)
 
 
-def _inherit(source: Source, registry: Registry) -> Source:
+def _job_options(source: Source, registry: Registry) -> type | None:
+    name = source.data.get("job")
+    return next((one.component.options for one in registry.offers("job") if one.component.name == name), None)
+
+
+def _inherit(source: Source, options: type | None) -> Source:
     """Let a job that starts from another run take over the sections its own recipe leaves out."""
-    jobs = {offer.component.name: offer.component.options for offer in registry.offers("job")}
-    inherits = getattr(jobs.get(source.data.get("job")), "inherits", None)
+    inherits = getattr(options, "inherits", None)
     found = inherits(source.data, source.folder) if inherits else None
     if found is None:
         return source
     name, data = found
-    return lay_over(Source(name, data), source)
+    return lay_over(Source(name, data, value_places={(key,): name for key in data}), source)
 
 
 def _placed(problems: Iterable[Problem], source: Source) -> list[Problem]:
     placed = [evolve(one, place=one.place or source.place(one.path, one.at_key)) for one in problems]
-    return sorted(placed, key=lambda one: _line_and_column(one.place))
+    return sorted(placed, key=lambda one: _order(one.place, source.name))
 
 
-def _line_and_column(place: str) -> tuple[int, int]:
-    *_, line, column = ["0", "0", *place.split(":")]
-    return (int(line), int(column)) if line.isdigit() and column.isdigit() else (10**9, 0)
+def _order(place: str, own: str) -> tuple[int, str, int, int]:
+    """The recipe itself from top to bottom, then files it builds on, then the command line."""
+    match = re.fullmatch(r"(.*):(\d+):(\d+)", place)
+    if match is None or place.startswith("command line"):
+        return 2, "", 0, 0
+    return int(match[1] != own), match[1], int(match[2]), int(match[3])

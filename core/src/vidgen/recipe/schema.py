@@ -10,7 +10,7 @@ from typing import Any, Literal
 from attrs import field, frozen, validators
 
 from vidgen.component import InputPath, Selection, option, section, sections
-from vidgen.errors import Problem
+from vidgen.errors import Problem, RunError
 from vidgen.runfolder import find_checkpoint, read_state
 
 AT_LEAST_ONE = validators.ge(1)
@@ -104,6 +104,11 @@ class TrainingSampleOptions(SampleOptions):
     """Sampling from within training."""
 
     every: int | None = option(None, "Steps between samplings; null samples at the end only.", validator=OPTIONAL_COUNT)
+    from_data: int = option(
+        0,
+        "Also sample the captions of this many first rows, beside the real clip and its reconstruction.",
+        validator=NOT_NEGATIVE,
+    )
 
 
 @frozen(kw_only=True)
@@ -154,7 +159,8 @@ class TrainRecipe(SharedRecipe):
         if self.max_steps is None and self.epochs is None:
             yield Problem(("max_steps",), "missing", ("say how long to train: max_steps or epochs",))
         if self.sample is not None:
-            yield from (problem.under("sample") for problem in _prompt_problems(self.sample))
+            if self.sample.from_data == 0:
+                yield from (problem.under("sample") for problem in _prompt_problems(self.sample))
 
 
 @frozen(kw_only=True)
@@ -175,14 +181,17 @@ class SampleRecipe(SharedRecipe, SampleOptions):
     def inherits(data: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, Any]] | None:
         """What a silent key takes over from the checkpoint's own recipe, and the name of where that was read.
 
-        Raises: UserError, when there is no such checkpoint.
+        Raises: UserError, when there is no such checkpoint; RunError, when it is damaged.
         """
         name = data.get("checkpoint")
         if not isinstance(name, str):
             return None
-        path = next((place for place in (Path(name), folder / name) if place.exists()), Path(name))
+        path = Path(name).expanduser()
+        path = next((place for place in (path, folder / path) if place.exists()), path)
         checkpoint = find_checkpoint(path)
-        recipe = read_state(checkpoint)["recipe"]
+        recipe = read_state(checkpoint).get("recipe")
+        if not isinstance(recipe, Mapping):
+            raise RunError(f"the checkpoint {checkpoint} is damaged: state.json holds no recipe. Use an earlier one.")
         return f"{checkpoint}/state.json", {key: recipe[key] for key in INHERITED if recipe.get(key) is not None}
 
     def problems(self) -> Iterator[Problem]:

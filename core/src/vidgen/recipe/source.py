@@ -5,7 +5,7 @@ YAML 1.2 rules (`1e-4` is a number, `16:9` and `on` are text, a key written twic
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ SCALARS = (
 )
 """The core schema of YAML 1.2 (chapter 10.3.2): tag, form, first characters."""
 
+FORMS = {tag: re.compile(form) for tag, form, _ in SCALARS}
+PLAIN_TAGS = {*FORMS, *(f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map"))}
 MAX_NODES = 200_000  # aliases can multiply a short text without end
+OVERRIDE = re.compile(r"\s*([^.\[\]=]+(?:\.[^.\[\]=]+|\[[0-9]+\])*)\s*=(.*)", re.DOTALL)
 
 
 class Loader(yaml.SafeLoader):
@@ -50,18 +53,27 @@ for _tag, _form, _first in SCALARS:
 
 def _int(loader: Loader, node: yaml.ScalarNode) -> int:
     text = loader.construct_scalar(node)
-    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    try:
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    except ValueError as error:  # Python refuses to read thousands of digits
+        raise yaml.constructor.ConstructorError(problem=str(error), problem_mark=node.start_mark) from error
+
+
+def _str(loader: Loader, node: yaml.ScalarNode) -> str:
+    """JSON writes what lies beyond 16 bits as two escapes; together they are one character."""
+    return str(loader.construct_scalar(node)).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 Loader.add_constructor("tag:yaml.org,2002:int", _int)
+Loader.add_constructor("tag:yaml.org,2002:str", _str)
 
 
 @define
 class Source:
-    """A recipe's data and the place (`file:line:column`) of every key and value in it."""
+    """A recipe's data, a mapping but for the value of an override, and the place (`file:line:column`) of every key and value in it."""
 
     name: str
-    data: dict[str, Any]
+    data: Any
     folder: Path = field(factory=Path)
     value_places: dict[KeyPath, str] = field(factory=dict)
     key_places: dict[KeyPath, str] = field(factory=dict)
@@ -90,9 +102,9 @@ def read_source(path: Path, overrides: Iterable[str] = ()) -> Source:
     return source
 
 
-def from_mapping(data: Mapping[str, Any], overrides: Iterable[str] = ()) -> Source:
-    """A source for a recipe made in Python; places are key paths only."""
-    source = Source("recipe", yaml.load(dump_yaml(dict(data)), Loader=Loader))
+def from_mapping(data: dict[str, Any], overrides: Iterable[str] = ()) -> Source:
+    """A source for a recipe made in Python, which is changed; places are key paths only."""
+    source = Source("recipe", data)
     for text in overrides:
         _override(source, text)
     return source
@@ -101,27 +113,31 @@ def from_mapping(data: Mapping[str, Any], overrides: Iterable[str] = ()) -> Sour
 def read_yaml(path: Path) -> Source:
     """Read one YAML file without following `extends`. Raises: RecipeError."""
     name = str(path)
-    loader = None
     try:
-        loader = Loader(path.read_text(encoding="utf-8"))
-        loader.name = name
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            raise _refused(name, "a recipe is a mapping of keys to values", "start with a line such as `job: train`")
-        return _Walk(loader, name).source(node, path.parent)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise _refused(where, f"not valid YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
-        raise _refused(name, f"not valid YAML: {error}") from error
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise _refused(name, f"not UTF-8 text ({error.reason} at byte {error.start})") from error
     except OSError as error:
         raise _refused(name, _why(error), *_neighbours(path)) from error
-    finally:
-        if loader is not None:
-            loader.dispose()
+    source = _parse(text, name)
+    if not isinstance(source.data, dict):
+        raise _refused(name, "a recipe is a mapping of keys to values", "start with a line such as `job: train`")
+    source.folder = path.parent
+    return source
+
+
+def _parse(text: str, name: str) -> Source:
+    try:
+        loader = Loader(text)
+        return _Walk(loader, name).source(loader.get_single_node())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        raise _refused(where, f"not valid YAML: {_reason(error)}") from error
+    except yaml.YAMLError as error:
+        raise _refused(name, f"not valid YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError as error:
+        raise _refused(name, "not valid YAML: nested too deeply") from error
 
 
 def dump_yaml(data: Any) -> str:
@@ -138,8 +154,9 @@ class _Walk:
         self.keys: dict[KeyPath, str] = {}
         self.open: set[int] = set()
 
-    def source(self, node: yaml.MappingNode, folder: Path) -> Source:
-        return Source(self.name, self.data(node, ()), folder, self.values, self.keys)
+    def source(self, node: yaml.Node | None) -> Source:
+        data = None if node is None else self.data(node, ())
+        return Source(self.name, data, value_places=self.values, key_places=self.keys)
 
     def data(self, node: yaml.Node, path: KeyPath) -> Any:
         self.values[path] = self._place(node)
@@ -147,7 +164,8 @@ class _Walk:
         if id(node) in self.open or self.nodes > MAX_NODES:
             raise _refused(self._place(node), "an alias that contains itself, or far too many aliases")
         if isinstance(node, yaml.ScalarNode):
-            return self.loader.construct_object(node)
+            return self._scalar(node)
+        self._check_tag(node)
         self.open.add(id(node))
         try:
             if isinstance(node, yaml.SequenceNode):
@@ -156,12 +174,23 @@ class _Walk:
         finally:
             self.open.discard(id(node))
 
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        self._check_tag(node)
+        if node.tag in FORMS and not FORMS[node.tag].fullmatch(node.value):
+            raise _refused(self._place(node), f"{node.value!r} is no !!{node.tag.rpartition(':')[2]}")
+        return self.loader.construct_object(node)
+
+    def _check_tag(self, node: yaml.Node) -> None:
+        if node.tag not in PLAIN_TAGS:
+            short = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise _refused(self._place(node), f"the tag {short} is refused", "recipes hold plain data, never code")
+
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[Any, Any]:
         result: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise _refused(self._place(key_node), "a key must be text or a number")
-            key = self.loader.construct_object(key_node)
+            key = self._scalar(key_node)
             here = (*path, key)
             if key in result:
                 first = self.keys[here].removeprefix(f"{self.name}:")
@@ -195,6 +224,7 @@ def lay_over(base: Source, source: Source) -> Source:
     """`source` where it speaks, `base` where it is silent: mappings merge, except that a section which names another
     `type` replaces the old one. Places stay those of the text each value came from."""
     _merge(base, source, ())
+    base.value_places[()] = source.place(())
     base.name, base.folder = source.name, source.folder
     return base
 
@@ -215,36 +245,39 @@ def _merge(base: Source, over: Source, path: KeyPath) -> None:
 
 
 def _override(source: Source, text: str) -> None:
-    name, equals, value_text = text.partition("=")
-    path = tuple(int(part) if part.isdigit() else part for part in re.split(r"[.\[\]]+", name.strip().rstrip("]")))
-    if not equals or not all(part != "" for part in path):
+    match = OVERRIDE.fullmatch(text)
+    if match is None:
         raise _refused(
             "command line", f"{text!r} is not an override", "write key.path=value, such as optimizer.lr=1e-4"
         )
+    place = f"command line: {text}"
+    parts = re.findall(r"[^.\[\]]+", match[1].rstrip())
+    path = tuple(int(part) if re.fullmatch("[0-9]{1,9}", part) else part for part in parts)
     try:
-        value = yaml.load(value_text, Loader=Loader)
-    except yaml.YAMLError as error:
-        raise _refused("command line", f"{name}: the value {value_text!r} is not valid YAML") from error
-    _set(source, path, value, f"command line: {text}")
+        value = _parse(match[2], place).data
+    except RecipeError as error:
+        raise _refused(place, error.problems[0].text) from error
+    _set(source, path, value, place)
 
 
 def _set(source: Source, path: KeyPath, value: Any, place: str) -> None:
     target = source.data
-    for depth, key in enumerate(path[:-1]):
+    for depth, key in enumerate(path[:-1], start=1):
         following = target[key] if _holds(target, key) else None
         if not isinstance(following, dict | list):
             following = {}
-            _put(target, key, following, path[: depth + 1])
+            _put(source, target, path[:depth], following, place)
         target = following
-    _put(target, path[-1], value, path)
+    _put(source, target, path, value, place)
+
+
+def _put(source: Source, target: Any, path: KeyPath, value: Any, place: str) -> None:
+    key = path[-1]
+    if isinstance(target, list) and not (isinstance(key, int) and key < len(target)):
+        raise _refused(place, f"{key_path(path)}: the list has {len(target)} entries, counted from 0")
+    target[key] = value
     _forget(source, path)
     source.value_places[path] = source.key_places[path] = place
-
-
-def _put(target: Any, key: str | int, value: Any, path: KeyPath) -> None:
-    if isinstance(target, list) and not (isinstance(key, int) and key < len(target)):
-        raise _refused("command line", f"{key_path(path)}: the list has {len(target)} entries, counted from 0")
-    target[key] = value
 
 
 def _holds(target: Any, key: str | int) -> bool:
@@ -265,6 +298,11 @@ def _at(data: Any, path: KeyPath) -> Any:
 
 def _refused(place: str, text: str, *hints: str) -> RecipeError:
     return RecipeError([Problem((), text, tuple(hints), place)])
+
+
+def _reason(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or error.context or "unreadable"
+    return f"{error.context} {problem}" if problem.startswith("but") else problem
 
 
 def _why(error: OSError) -> str:

@@ -17,6 +17,7 @@ from vidgen.component import InputPath, Selection
 from vidgen.errors import Problem, did_you_mean
 from vidgen.registry import Registry, UnknownComponent
 
+MAX_WHOLE_FLOAT = 1 << 1023  # a whole number beyond does not fit a float
 PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -84,7 +85,10 @@ class Structurer:
                 problems.extend(problem.under(name) for problem in mistakes.problems)
         if problems:
             raise Mistakes(problems)
-        options = cls(**values)
+        try:
+            options = cls(**values)
+        except (ValueError, TypeError) as error:  # of __attrs_post_init__
+            raise _mistake(_text_of(error)) from error
         problems = list(options.problems()) if hasattr(options, "problems") else []
         if problems:
             raise Mistakes(problems)
@@ -109,7 +113,7 @@ class Structurer:
     def _plain(self, data: Any, cls: type) -> Any:
         if type(data) is cls:
             return data
-        if cls is float and type(data) is int:
+        if cls is float and type(data) is int and abs(data) < MAX_WHOLE_FLOAT:
             return float(data)
         raise _mistake(f"expected {PLAIN[cls]}, got {_shown(data)}")
 
@@ -131,6 +135,7 @@ class Structurer:
         if any(data == one and type(data) is type(one) for one in allowed):
             return data
         hints = did_you_mean(data, map(str, allowed)) if isinstance(data, str) else ()
+        hints = tuple(hint for hint in hints if hint.startswith("did you mean"))
         raise _mistake(f"expected one of {', '.join(map(str, allowed))}, got {_shown(data)}", *hints)
 
     def _union(self, data: Any, cls: Any) -> Any:
@@ -143,8 +148,9 @@ class Structurer:
                 return self.converter.structure(data, member)
             except Mistakes as mistakes:
                 failures.append(mistakes)
-        if len(failures) == 1:
-            raise failures[0]
+        deeper = [one for one in failures if all(problem.path for problem in one.problems)]  # of the right shape
+        if len(failures) == 1 or len(deeper) == 1:
+            raise (deeper or failures)[0]
         texts = [problem.text.removeprefix("expected ").split(", got ")[0] for f in failures for problem in f.problems]
         raise _mistake(f"expected {' or '.join(dict.fromkeys(texts))}, got {_shown(data)}")
 
@@ -166,8 +172,19 @@ class Structurer:
         if not isinstance(data, Mapping):
             raise _mistake(f"expected a mapping, got {_shown(data)}")
         key_type, value_type = get_args(cls)
-        values = _collect(data.items(), lambda one: self.converter.structure(one, value_type))
-        return {self.converter.structure(key, key_type): value for key, value in values.items()}
+        problems = []
+        for key in data:
+            try:
+                self.converter.structure(key, key_type)
+            except Mistakes as mistakes:
+                problems.extend(attrs.evolve(one, path=(key,), at_key=True) for one in mistakes.problems)
+        try:
+            values = _collect(data.items(), lambda one: self.converter.structure(one, value_type))
+        except Mistakes as mistakes:
+            problems.extend(mistakes.problems)
+        if problems:
+            raise Mistakes(problems)
+        return values
 
 
 def unstructure(value: Any) -> Any:
@@ -202,7 +219,12 @@ def _validate(field: Any, value: Any) -> None:
     try:
         field.validator(None, field, value)
     except (ValueError, TypeError) as error:
-        raise _mistake(str(error.args[0])) from None
+        raise _mistake(_text_of(error)) from None
+
+
+def _text_of(error: Exception) -> str:
+    """attrs adds the field and the value to its errors' arguments; the first one is the text."""
+    return str(error.args[0]) if error.args else type(error).__name__
 
 
 def _unknown(key: Any, fields: Mapping[str, Any]) -> Problem:
@@ -214,10 +236,10 @@ def _mistake(text: str, *hints: str) -> Mistakes:
 
 
 def _shown(data: Any) -> str:
-    words = {str: "text", bool: "true or false", int: "a whole number", float: "a number", type(None): "nothing"}
+    words = {str: "text", int: "a whole number", float: "a number", list: "a list", tuple: "a list", dict: "a mapping"}
     text = repr(data) if len(repr(data)) <= 60 else f"{repr(data)[:57]}..."
     if isinstance(data, bool):
         return "true" if data else "false"
     if data is None:
         return "null"
-    return f"{text} ({words.get(type(data), 'a list' if isinstance(data, list) else 'a mapping')})"
+    return f"{text} ({words.get(type(data), type(data).__name__)})"
