@@ -89,4 +89,4 @@ def preset(options: type, name: str, **defaults: Any) -> type:
         )
         for key, value in defaults.items()
     }
-    return attrs.make_class(name, changed, bases=(options,), frozen=True, kw_only=True)
+    return attrs.make_class(name, changed, bases=(options,), frozen=True, kw_only=True, slots=True)

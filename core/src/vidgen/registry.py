@@ -5,11 +5,11 @@ with its error and stops nobody else. Imports neither torch nor anything a plugi
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pluggy
@@ -76,8 +76,8 @@ class Registry:
             distribution, number = (entry.dist.name, entry.dist.version) if entry.dist else (entry.name, "?")
             try:
                 loaded.append((entry.name, distribution, number, _load(entry)))
-            except Exception as error:
-                broken.append(Broken(entry.name, distribution, f"{type(error).__name__}: {error}"))
+            except (Exception, SystemExit) as error:
+                broken.append(Broken(entry.name, distribution, _reason(error)))
         return cls(loaded, broken)
 
     def offers(self, kind: str | None = None) -> list[Offer]:
@@ -105,17 +105,16 @@ class Registry:
         return {offer.distribution: offer.version for offer in self._offers.values()}
 
     def _take_in(self, name: str, distribution: str, number: str, plugin: Any) -> None:
-        self.hooks.register(plugin, name)
+        name = f"{distribution}:{name}"  # two distributions may call their entry points alike
         try:
+            _check_marks(plugin)
+            self.hooks.register(plugin, name)
             self.hooks.check_pending()
-            offers = [
-                Offer(kind, component, distribution, number)
-                for kind, hook in KINDS.items()
-                for component in getattr(plugin, hook, tuple)()
-            ]
+            offers = [Offer(kind, one, distribution, number) for kind, one in _offered(self.hooks, plugin)]
         except Exception as error:
-            self.hooks.unregister(plugin)
-            self.broken.append(Broken(name, distribution, f"{type(error).__name__}: {error}"))
+            if self.hooks.has_plugin(name):
+                self.hooks.unregister(name=name)
+            self.broken.append(Broken(name.rpartition(":")[2], distribution, _reason(error)))
             return
         for offer in offers:
             self._add(offer)
@@ -123,10 +122,10 @@ class Registry:
     def _add(self, offer: Offer) -> None:
         key = (offer.kind, offer.component.name)
         if key in self._offers:
-            raise DuplicateComponent(
-                f"two plugins offer the {_words(offer.kind)} {offer.component.name!r}: "
-                f"{self._offers[key].distribution} and {offer.distribution}. Uninstall one of them."
-            )
+            other, what = self._offers[key].distribution, f"the {_words(offer.kind)} {offer.component.name!r}"
+            if other == offer.distribution:
+                raise DuplicateComponent(f"{other} offers {what} twice. Uninstall it, or tell its authors.")
+            raise DuplicateComponent(f"two plugins offer {what}: {other} and {offer.distribution}. Uninstall one of them.")
         self._offers[key] = offer
 
     def _unknown(self, kind: str, name: str) -> Problem:
@@ -145,6 +144,28 @@ class Registry:
 def catalogue() -> dict[str, dict[str, str]]:
     """Kind -> name -> distribution of the components known when this core was released, installed or not."""
     return json.loads((files("vidgen") / "catalogue.json").read_text(encoding="utf-8"))
+
+
+def _check_marks(plugin: Any) -> None:
+    for name in dir(plugin):
+        hook = getattr(plugin, name)
+        if name.startswith("vidgen_") and isinstance(hook, FunctionType) and not hasattr(hook, "vidgen_impl"):
+            raise TypeError(f"{name} lacks @vidgen.hookimpl")
+
+
+def _offered(hooks: pluggy.PluginManager, plugin: Any) -> Iterator[tuple[str, Component]]:
+    for kind, name in KINDS.items():
+        for hook in getattr(hooks.hook, name).get_hookimpls():
+            if hook.plugin is not plugin:
+                continue
+            for component in hook.function():
+                if not isinstance(component, Component):
+                    raise TypeError(f"{name} gives {component!r}, which is no Component")
+                yield kind, component
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _load(entry: EntryPoint) -> ModuleType:

@@ -1,8 +1,6 @@
 """What `--dry-run` prints."""
 
-from rich.console import Console
-from rich.table import Table
-
+from vidgen.cli.table import console, table
 from vidgen.interfaces import Context
 from vidgen.recipe import Recipe
 
@@ -10,9 +8,8 @@ from vidgen.recipe import Recipe
 def print_plan(recipe: Recipe) -> None:
     """Build on the meta device and print what would be done."""
     job = recipe.registry.build(recipe.job, Context(registry=recipe.registry, recipe=recipe.plain()))
-    table = Table(show_header=False, box=None, pad_edge=False)
+    plan = table("what", "found", header=False)
     for label, value in job.dry_run().items():
-        table.add_row(f"[dim]{label}[/dim]", value)
-    console = Console()
-    console.print(table)
-    console.print("Nothing was started.", style="green")
+        plan.add_row(label, value)
+    console().print(plan)
+    console().print("Nothing was started.", style="green")

@@ -1,6 +1,7 @@
 """How the command line fails: the error's own text on stderr, its exit status, no traceback unless asked for."""
 
 import sys
+import traceback
 
 import click
 
@@ -23,12 +24,8 @@ def shown(command: click.Command, prog_name: str) -> None:
     except VidgenError as error:
         _leave(str(error), error.exit_status)
     except Exception as error:
-        if "--traceback" in sys.argv:
-            raise
-        _leave(
-            f"{_described(error)}\n    --traceback shows where; please report it if it looks like our mistake",
-            RunError.exit_status,
-        )
+        hint = "--traceback shows where; please report it if it looks like our mistake"
+        _leave(f"{_described(error)}\n    {hint}", RunError.exit_status)
 
 
 def _described(error: Exception) -> str:
@@ -37,7 +34,7 @@ def _described(error: Exception) -> str:
 
 
 def _leave(text: str, status: int) -> None:
-    if "--traceback" in sys.argv and sys.exc_info()[0] is not None and status != 130:
-        raise
+    if "--traceback" in sys.argv:
+        traceback.print_exc()
     click.echo(text, err=True)
     sys.exit(status)

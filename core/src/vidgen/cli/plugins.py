@@ -1,9 +1,8 @@
 """`vidgen plugins`: what is installed, and what could not be loaded."""
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from vidgen.cli.table import console, table
 from vidgen.registry import Registry
 
 
@@ -11,13 +10,10 @@ from vidgen.registry import Registry
 def command() -> None:
     """List installed components: kind, name, distribution, version, summary."""
     registry = Registry.discover()
-    table = Table("kind", "name", "distribution", "version", "summary", box=None, pad_edge=False, header_style="bold")
+    listed = table("kind", "name", "distribution", "version", "summary")
     for offer in registry.offers():
         component = offer.component
-        table.add_row(offer.kind, component.name, offer.distribution, offer.version, component.summary)
-    console = Console()
-    console.print(table)
+        listed.add_row(offer.kind, component.name, offer.distribution, offer.version, component.summary)
+    console().print(listed)
     for broken in registry.broken:
-        console.print(
-            f"could not be loaded: {broken.plugin} of {broken.distribution}: {broken.error}", style="red", markup=False
-        )
+        console().print(f"could not be loaded: {broken.plugin} of {broken.distribution}: {broken.error}", style="red")

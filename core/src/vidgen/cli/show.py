@@ -1,57 +1,74 @@
 """`vidgen show TYPE`: what a component is and which keys it takes."""
 
+import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
 import click
-from rich.console import Console
-from rich.table import Table
 
+from vidgen.cli.table import console, table
 from vidgen.errors import UserError, did_you_mean
-from vidgen.registry import Offer, Registry
+from vidgen.hookspecs import KINDS
+from vidgen.recipe.structure import unstructure
+from vidgen.registry import Offer, Registry, catalogue
 
 
 @click.command()
 @click.argument("name", metavar="TYPE")
-@click.option("--kind", help="Which kind is meant, when two kinds have the name.")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Which kind is meant, when two kinds have the name.")
 def command(name: str, kind: str | None) -> None:
     """Show the options of the component TYPE: types, defaults and what they mean."""
     registry = Registry.discover()
     found = [offer for offer in registry.offers(kind) if offer.component.name == name]
     if not found:
-        names = [offer.component.name for offer in registry.offers(kind)]
-        raise UserError("\n    ".join([f"no installed plugin offers {name!r}", *did_you_mean(name, names)]))
-    console = Console()
+        raise UserError("\n    ".join([f"no installed plugin offers {name!r}", *_hints(registry, name, kind)]))
     for offer in found:
-        _print(console, offer)
+        _print(offer)
 
 
-def _print(console: Console, offer: Offer) -> None:
+def _hints(registry: Registry, name: str, kind: str | None) -> Iterable[str]:
+    known = {one: names for one, names in catalogue().items() if kind in (None, one)}
+    homes = sorted({names[name] for names in known.values() if name in names})
+    installed = [offer.component.name for offer in registry.offers(kind)]
+    if homes:
+        return [f"{name!r} comes with {home}: pip install {home}" for home in homes]
+    return did_you_mean(name, [*installed, *(one for names in known.values() for one in names)])
+
+
+def _print(offer: Offer) -> None:
     component = offer.component
-    console.print(
-        f"[bold]{component.name}[/bold], {offer.kind.replace('_', ' ')} of {offer.distribution} {offer.version}"
-    )
-    console.print(component.summary, markup=False)
-    table = Table("key", "type", "default", "meaning", box=None, pad_edge=False, header_style="bold")
+    console().print(f"{component.name}, {offer.kind.replace('_', ' ')} of {offer.distribution} {offer.version}")
+    console().print(component.summary)
+    keys = table("key", "type", "default", "meaning")
     for row in rows(component.options):
-        table.add_row(*row)
-    console.print(table)
+        keys.add_row(*row)
+    console().print(keys)
 
 
 def rows(options: type, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
     """(key, type, default, meaning) of every option, nested ones with dotted keys."""
     for field in attrs.fields(attrs.resolve_types(options)):
-        name = f"{prefix}{field.name}"
+        name, doc = f"{prefix}{field.name}", field.metadata.get("doc", "")
         nested = next((one for one in (field.type, *get_args(field.type)) if attrs.has(one)), None)
         if "kind" in field.metadata:
-            default = field.metadata.get("default")
-            yield name, field.metadata["kind"], "required" if default is None else str(default), field.metadata["doc"]
-        elif nested is not None and field.metadata.get("doc", "") == "":
-            yield from rows(nested, f"{name}.")
+            yield name, _section_name(field), _section_default(field), doc
+        elif nested is None:
+            yield name, type_name(field.type), _default(field), doc
         else:
-            yield name, type_name(field.type), _default(field), field.metadata.get("doc", "")
+            if doc:
+                yield name, type_name(field.type), _default(field), doc
+            yield from rows(nested, f"{name}.")
+
+
+def _section_name(field: Any) -> str:
+    return f"[{field.metadata['kind']}, ...]" if field.metadata.get("many") else field.metadata["kind"]
+
+
+def _section_default(field: Any) -> str:
+    default = field.metadata.get("default")
+    return "required" if default is None and field.default is attrs.NOTHING else _written(default)
 
 
 def type_name(kind: Any) -> str:
@@ -59,6 +76,8 @@ def type_name(kind: Any) -> str:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is type(None):
         return "null"
+    if attrs.has(kind):
+        return "keys below"
     if origin is Literal:
         return " | ".join(map(str, arguments))
     if origin in (Union, types.UnionType):
@@ -77,5 +96,10 @@ def type_name(kind: Any) -> str:
 def _default(field: Any) -> str:
     if field.default is attrs.NOTHING:
         return "required"
-    value = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return _written(field.default.factory() if isinstance(field.default, attrs.Factory) else field.default)
+
+
+def _written(value: Any) -> str:
+    """A value as a recipe writes it."""
+    plain = unstructure(value)
+    return plain if isinstance(plain, str) else json.dumps(plain)

@@ -158,9 +158,8 @@ class TrainRecipe(SharedRecipe):
         """What is wrong between keys."""
         if self.max_steps is None and self.epochs is None:
             yield Problem(("max_steps",), "missing", ("say how long to train: max_steps or epochs",))
-        if self.sample is not None:
-            if self.sample.from_data == 0:
-                yield from (problem.under("sample") for problem in _prompt_problems(self.sample))
+        if self.sample is not None and self.sample.from_data == 0:
+            yield from (problem.under("sample") for problem in _prompt_problems(self.sample))
 
 
 @frozen(kw_only=True)

@@ -172,19 +172,18 @@ class Structurer:
         if not isinstance(data, Mapping):
             raise _mistake(f"expected a mapping, got {_shown(data)}")
         key_type, value_type = get_args(cls)
-        problems = []
-        for key in data:
-            try:
-                self.converter.structure(key, key_type)
-            except Mistakes as mistakes:
-                problems.extend(attrs.evolve(one, path=(key,), at_key=True) for one in mistakes.problems)
+
+        def entry(one: tuple[Any, Any]) -> Any:
+            self._key(one[0], key_type)
+            return self.converter.structure(one[1], value_type)
+
+        return _collect(((key, (key, value)) for key, value in data.items()), entry)
+
+    def _key(self, data: Any, cls: Any) -> None:
         try:
-            values = _collect(data.items(), lambda one: self.converter.structure(one, value_type))
+            self.converter.structure(data, cls)
         except Mistakes as mistakes:
-            problems.extend(mistakes.problems)
-        if problems:
-            raise Mistakes(problems)
-        return values
+            raise Mistakes([attrs.evolve(one, at_key=True) for one in mistakes.problems]) from None
 
 
 def unstructure(value: Any) -> Any:

@@ -13,25 +13,24 @@ from vidgen.errors import RecipeError
 from vidgen.hookspecs import KINDS
 from vidgen.interfaces import Context
 from vidgen.registry import Registry
-from vidgen.testing import attention, data, encoders, models, options, parallel, runs, schedulers
+from vidgen.testing import data, encoders, models, options, runs, schedulers
 from vidgen.testing.subject import Subject
 from vidgen.testing.tiny import tiny_context
 
-Check = Callable[[Subject], Iterator[str]]
-
-CHECKS: Mapping[str, tuple[Check, ...]] = {
-    "model": models.CHECKS,
-    "text_encoder": encoders.TEXT_CHECKS,
-    "autoencoder": encoders.VIDEO_CHECKS,
-    "scheduler": schedulers.CHECKS,
-    "dataset": data.DATASET_CHECKS,
-    "bucketer": data.BUCKETER_CHECKS,
-    "parallel": parallel.CHECKS,
-    "attention": attention.CHECKS,
-    "tracker": runs.TRACKER_CHECKS,
-    "metric": runs.METRIC_CHECKS,
-    "job": runs.JOB_CHECKS,
+CHECKS: Mapping[str, tuple[Callable[[Subject], Iterator[str]], ...]] = {
+    "model": models.MODEL,
+    "text_encoder": encoders.TEXT_ENCODER,
+    "autoencoder": encoders.AUTOENCODER,
+    "scheduler": schedulers.SCHEDULER,
+    "dataset": data.DATASET,
+    "bucketer": data.BUCKETER,
+    "parallel": runs.PARALLEL,
+    "attention": models.ATTENTION,
+    "tracker": runs.TRACKER,
+    "metric": runs.METRIC,
+    "job": runs.JOB,
 }
+"""A check takes a subject and yields what is wrong with it."""
 
 
 @overload
@@ -43,28 +42,27 @@ def assert_conforms(
 def assert_conforms(first: Any, second: Any = None, /, *, context: Context | None = None, **values: Any) -> None:
     """Check an installed component, by kind and name, or any `Component` (its kind is looked up when installed).
 
-    values: options for the trial, as in a recipe; choose small ones. Models beyond a few million parameters are better
-    tried at another size of theirs. context: what the rest of the run declares, when `tiny_context()` does not fit.
-    Raises: AssertionError, naming everything that is wrong and how to mend it; UserError, for an unknown name.
+    values: options for the trial, as in a recipe; choose small ones. context: what the rest of the run declares, when
+    `tiny_context()` does not fit. Raises: AssertionError, naming everything that is wrong and how to mend it.
     """
     registry = Registry.discover()
-    kind, component = (
-        (first, registry.find(first, second)) if isinstance(first, str) else _placed(registry, first, second)
-    )
+    if isinstance(first, str):
+        kind, component = first, registry.find(first, second)
+    else:
+        kind, component = second or _kind(registry, first), first
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         around = evolve(context or tiny_context(), outputs=Path(folder), registry=registry)
         subject = Subject(kind, component, values, around, _modules(registry, kind, component))
-        faults = list(_faults(subject, options.CHECKS)) or list(_faults(subject, CHECKS[kind]))
+        faults = list(_faults(subject, options.EVERY_KIND)) or list(_faults(subject, CHECKS[kind]))
     if faults:
         raise AssertionError("\n".join([f"{kind} {component.name!r} does not conform:", *(f"  - {f}" for f in faults)]))
 
 
-def _placed(registry: Registry, component: Component, kind: str | None) -> tuple[str, Component]:
+def _kind(registry: Registry, component: Component) -> str:
     known = [offer.kind for offer in registry.offers() if offer.component == component]
-    found = kind or next(iter(known), None)
-    if found not in KINDS:
+    if not known:
         raise ValueError(f"say which kind {component.name!r} is, as second argument: one of {', '.join(KINDS)}")
-    return found, component
+    return known[0]
 
 
 def _modules(registry: Registry, kind: str, component: Component) -> tuple[str, ...]:
@@ -74,12 +72,12 @@ def _modules(registry: Registry, kind: str, component: Component) -> tuple[str, 
     return tuple(entries) or (component.factory.split(":")[0].split(".")[0],)
 
 
-def _faults(subject: Subject, checks: Iterable[Check]) -> Iterator[str]:
+def _faults(subject: Subject, checks: Iterable[Callable[[Subject], Iterator[str]]]) -> Iterator[str]:
     for check in checks:
         try:
             yield from check(subject)
         except RecipeError as error:
-            yield f"the options given here are refused: {error}"
+            yield f"the options given for the trial are refused: {error}"
             return
         except Exception as error:
-            yield f"{check.__name__.replace('_', ' ')}: {type(error).__name__}: {error}"
+            yield f"{check.__name__.strip('_').replace('_', ' ')}: {type(error).__name__}: {error}"

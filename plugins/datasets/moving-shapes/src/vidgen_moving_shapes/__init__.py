@@ -15,8 +15,8 @@ from vidgen import Component, hookimpl, option
 
 def _is_share_range(instance: Any, attribute: "attrs.Attribute[Any]", value: tuple[float, float]) -> None:
     low, high = value
-    if not 0.0 < low <= high <= 1.0:
-        raise ValueError(f"{attribute.name} must be two numbers with 0 < low <= high <= 1, not {list(value)}")
+    if not 0.0 <= low <= high <= 1.0:
+        raise ValueError(f"{attribute.name} must be two numbers with 0 <= low <= high <= 1, not {list(value)}")
 
 
 def _is_object_range(instance: Any, attribute: "attrs.Attribute[Any]", value: tuple[float, float]) -> None:
@@ -48,8 +48,14 @@ class MovingShapesOptions:
         "Smallest and largest width of the shape, as a share of the frame's shorter side, 0.1 to 0.7.",
         validator=_is_object_range,
     )
+    start: tuple[float, float] = option(
+        (0.0, 0.1),
+        "Where the movement begins, smallest and largest distance from the edge it leaves, as a share of the way the "
+        "frame leaves free, 0 to 1; nearer when `travel` needs the room.",
+        validator=_is_share_range,
+    )
     travel: tuple[float, float] = option(
-        (0.7, 1.0),
+        (0.5, 0.8),
         "Shortest and longest way covered in a clip, as a share of the way the frame leaves free, above 0 up to 1.",
         validator=_is_share_range,
     )

@@ -21,16 +21,16 @@ DEFAULT_SIZE = (64, 64)
 class Scene:
     """What one row shows, free of any frame size.
 
-    size: width of the shape over the shorter side. travel: way covered over the way that is free.
-    start: where the movement begins in the slack that `travel` leaves, 0 to 1. across: place on the other axis, 0 to 1.
+    size: width of the shape over the shorter side. start, travel: where the movement begins, seen from the edge it
+    leaves, and the way covered, over the way that is free. across: place on the other axis, 0 to 1.
     """
 
     colour: str
     shape: str
     direction: str
     size: float
-    travel: float
     start: float
+    travel: float
     across: float
 
 
@@ -47,14 +47,14 @@ class MovingShapes:
         if not 0 <= row < self._options.rows:
             raise IndexError(f"row {row} of a dataset of {self._options.rows} rows")
         colour, shape, direction = COMBINATIONS[row % len(COMBINATIONS)]
-        size, travel, start, across = numpy_generator(self._seed, "moving-shapes", row).random(4)
+        size, start, travel, across = numpy_generator(self._seed, "moving-shapes", row).random(4)
         return Scene(
             colour=colour,
             shape=shape,
             direction=direction,
             size=_between(self._options.object_size, size),
+            start=_between(self._options.start, start),
             travel=_between(self._options.travel, travel),
-            start=start,
             across=across,
         )
 
@@ -104,7 +104,7 @@ def draw(
 def _path(scene: Scene, num_frames: int, size: tuple[int, int], half: float) -> tuple[NDArray, NDArray]:
     """Middle of the bounding box in every frame: x (T,), y (T,), in pixels."""
     progress = np.linspace(0.0, 1.0, num_frames) if num_frames > 1 else np.array([0.5])
-    along = scene.start * (1.0 - scene.travel) + scene.travel * progress
+    along = min(scene.start, 1.0 - scene.travel) + scene.travel * progress  # never beyond the far edge
     across = np.full_like(along, scene.across)
     step_x, step_y = DIRECTIONS[scene.direction]
     if step_x + step_y < 0:

@@ -16,7 +16,7 @@ from av.stream import Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from vidgen_video_text.orientation import Orientation, orientation_of
+from vidgen_video_text.orientation import orientation_of
 from vidgen_video_text.reader import Choose, Clip, FitTo, Probe, Unreadable
 from vidgen_video_text.timeline import Timeline, read_timeline, walk_packets
 from vidgen_video_text.window import TooShort
@@ -28,7 +28,7 @@ STEPS_BACK = (0, 16, 256)
 frames. After the last, the file is decoded from its beginning."""
 
 Ranked = tuple[int, av.VideoFrame]
-Picture = Callable[[av.VideoFrame], NDArray[np.uint8]]
+Picture = Callable[[av.VideoFrame], list[NDArray[np.uint8]]]
 
 
 class _Astray(Exception):
@@ -179,9 +179,10 @@ def _collect(frames: Iterator[Ranked], wanted: NDArray[np.int64], picture: Pictu
             raise Unreadable(f"frame {last} is damaged")
         pixels = picture(frame)
         if clip is None:
-            clip = np.empty((3, len(wanted), *pixels.shape[:2]), np.uint8)
+            clip = np.empty((3, len(wanted), *pixels[0].shape), np.uint8)
         while done < len(wanted) and wanted[done] <= last:
-            clip[:, done] = pixels.transpose(2, 0, 1)
+            for channel, plane in enumerate(pixels):
+                clip[channel, done] = plane
             done += 1
         if done == len(wanted):
             return clip
@@ -189,21 +190,22 @@ def _collect(frames: Iterator[Ranked], wanted: NDArray[np.int64], picture: Pictu
 
 
 def _picture_maker(fit_to: FitTo) -> Picture:
-    """A function from a decoded frame to its upright, scaled and cut picture, (H, W, 3) RGB.
+    """A function from a decoded frame to its upright, scaled and cut picture: red, green and blue, (H, W) each.
 
     Range (full or limited) and matrix (BT.601, 709, 2020) are the frame's own; unlabelled frames count as limited
-    BT.601, as FFmpeg's tools take them.
+    BT.601, as FFmpeg's tools take them. Planes are made, not interleaved pixels: FFmpeg does that twice as fast.
     """
     reformatter = VideoReformatter()
 
-    def picture(frame: av.VideoFrame) -> NDArray[np.uint8]:
-        orientation: Orientation = orientation_of(frame)
+    def picture(frame: av.VideoFrame) -> list[NDArray[np.uint8]]:
+        orientation = orientation_of(frame)
         fit = fit_to(orientation.shown((frame.height, frame.width)))
         rows, columns = orientation.shown(fit.scaled)
         scaled = reformatter.reformat(
-            frame, width=columns, height=rows, format="rgb24", interpolation=SCALING, threads=1
+            frame, width=columns, height=rows, format="gbrp", interpolation=SCALING, threads=1
         )
-        upright = orientation.upright(scaled.to_ndarray())
-        return upright[fit.top : fit.top + fit.size[0], fit.left : fit.left + fit.size[1]]
+        green, blue, red = (np.frombuffer(plane, np.uint8).reshape(rows, plane.line_size) for plane in scaled.planes)
+        window = slice(fit.top, fit.top + fit.size[0]), slice(fit.left, fit.left + fit.size[1])
+        return [orientation.upright(plane[:, :columns])[window] for plane in (red, green, blue)]
 
     return picture

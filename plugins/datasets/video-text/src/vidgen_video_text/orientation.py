@@ -22,9 +22,9 @@ class Orientation:
         return (size[1], size[0]) if self.transposed else size
 
     def upright(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The stored picture (H, W, 3) as displayed; a view."""
+        """The stored picture (H, W) as displayed; a view."""
         if self.transposed:
-            picture = picture.transpose(1, 0, 2)
+            picture = picture.T
         return picture[:: -1 if self.rows else 1, :: -1 if self.columns else 1]
 
 

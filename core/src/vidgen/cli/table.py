@@ -1,0 +1,21 @@
+"""Tables on the terminal; whole lines for a pipe or a file, which have no width to fit."""
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+WIDE = 10_000
+
+
+def console() -> Console:
+    """Where a command prints. Text is shown as it is: brackets are no markup, colons no emoji."""
+    return Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else WIDE)
+
+
+def table(*columns: str, header: bool = True) -> Table:
+    """An empty table of these columns; nothing in it is cut short."""
+    made = Table(box=None, pad_edge=False, header_style="bold", show_header=header)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
