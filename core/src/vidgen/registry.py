@@ -125,7 +125,9 @@ class Registry:
             other, what = self._offers[key].distribution, f"the {_words(offer.kind)} {offer.component.name!r}"
             if other == offer.distribution:
                 raise DuplicateComponent(f"{other} offers {what} twice. Uninstall it, or tell its authors.")
-            raise DuplicateComponent(f"two plugins offer {what}: {other} and {offer.distribution}. Uninstall one of them.")
+            raise DuplicateComponent(
+                f"two plugins offer {what}: {other} and {offer.distribution}. Uninstall one of them."
+            )
         self._offers[key] = offer
 
     def _unknown(self, kind: str, name: str) -> Problem:

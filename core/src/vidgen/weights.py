@@ -9,10 +9,10 @@ from fnmatch import fnmatch
 from hashlib import blake2b
 from pathlib import Path
 from pickle import UnpicklingError
+from zipfile import is_zipfile
 
 import torch
 from attrs import frozen
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -20,8 +20,10 @@ from vidgen import runfolder
 from vidgen.errors import RunError, UserError
 
 State = dict[str, Tensor]
+SAFETENSORS_SUFFIX = ".safetensors"
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 NAMES_SHOWN = 5
+MAX_WRAPS = 4  # a file may hold itself
 
 
 @frozen
@@ -53,7 +55,7 @@ def load_into(
     Raises: UserError, when nothing is there or the weights are another model's, with the first differing keys;
     RunError, when a file is damaged.
     """
-    path = find_weights(Path(source), ema=ema)
+    path = find_weights(Path(source).expanduser(), ema=ema)
     state = read_state(path)
     state = convert(state) if convert else state
     missing = _check(module, state, path, allow_missing)
@@ -79,23 +81,30 @@ def find_weights(path: Path, *, ema: bool = True) -> Path:
 
 
 def read_state(path: Path) -> State:
-    """All tensors of one file, on the CPU. Raises: UserError for an unknown kind of file, RunError for a damaged one."""
+    """All tensors of one file, on the CPU.
+
+    Raises: UserError for an unknown kind of file or one that holds code, RunError for a damaged one.
+    """
+    if path.suffix not in (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES):
+        known = ", ".join((SAFETENSORS_SUFFIX, *TORCH_SUFFIXES))
+        raise UserError(f"{path}: weights are read from {known}, not {path.suffix!r}")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == SAFETENSORS_SUFFIX:
             return load_file(path)
-        if path.suffix in TORCH_SUFFIXES:
-            return _tensors(torch.load(path, map_location="cpu", weights_only=True, mmap=True), path)
-    except UnpicklingError as error:
-        raise UserError(
-            f"{path} holds more than weights: reading it would run code, so it is refused. Save its state dict as "
-            ".safetensors with the program that made it."
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # files of torch before 1.6 are no zip archives, which alone can be mapped
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # a damaged pickle raises nearly anything
+        if isinstance(error, UnpicklingError) and "GLOBAL" in str(error):
+            raise UserError(
+                f"{path} holds more than weights: reading it would run code, so it is refused. Save its state dict as "
+                ".safetensors with the program that made it."
+            ) from error
         raise RunError(
-            f"{path} is damaged or cut short ({reason}). Copy it again, or use another checkpoint."
+            f"{path} is damaged or cut short ({_reason(error)}). Copy it again, or use another checkpoint."
         ) from error
-    raise UserError(f"{path}: weights are read from .safetensors, {', '.join(TORCH_SUFFIXES)}, not {path.suffix!r}")
+    return _tensors(loaded, path)
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -105,6 +114,12 @@ def fingerprint(module: nn.Module) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnpicklingError):  # torch advises here to switch the protection off
+        return "no file of tensors"
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".removesuffix(": ")
 
 
 def _check(module: nn.Module, state: Mapping[str, Tensor], path: Path, allow_missing: Sequence[str]) -> tuple[str, ...]:
@@ -131,7 +146,9 @@ def _part(title: str, names: Sequence[str]) -> Iterator[str]:
 
 def _tensors(loaded: object, path: Path) -> State:
     """A torch file's state dict; published files often wrap it in one entry (`state_dict`, `ema`, `model`)."""
-    while isinstance(loaded, Mapping):
+    for _ in range(MAX_WRAPS):
+        if not isinstance(loaded, Mapping):
+            break
         if loaded and all(isinstance(value, Tensor) for value in loaded.values()):
             return dict(loaded)
         loaded = next((loaded[key] for key in ("state_dict", "ema", "model") if key in loaded), None)

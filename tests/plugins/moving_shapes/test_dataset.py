@@ -129,7 +129,8 @@ def test_clips_it_cannot_draw_are_refused_with_the_limits(frames, size):
         ("background", (0, 256, 0), "0 to 255"),
         ("object_size", (0.3, 0.2), "low <= high"),
         ("object_size", (0.3, 0.9), "high <= 0.7"),
-        ("travel", (0.0, 0.5), "0 < low"),
+        ("travel", (0.0, 0.5), "0.2 <= low"),
+        ("start", (-0.1, 0.5), "0.0 <= low"),
         ("fps", 0.0, "fps"),
     ],
 )

@@ -34,7 +34,7 @@ FLAGS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
 
 
 def _with_flags(function: Callable[..., None]) -> Callable[..., None]:
-    for flag, (key, text, settings) in reversed(FLAGS.items()):
+    for flag, (key, text, settings) in reversed(list(FLAGS.items())):
         function = click.option(flag, help=f"{text}  [{key}]", **settings)(function)
     return function
 

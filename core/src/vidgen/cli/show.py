@@ -96,7 +96,7 @@ def type_name(kind: Any) -> str:
 def _default(field: Any) -> str:
     if field.default is attrs.NOTHING:
         return "required"
-    return _written(field.default.factory() if isinstance(field.default, attrs.Factory) else field.default)
+    return _written(field.default.factory() if hasattr(field.default, "factory") else field.default)
 
 
 def _written(value: Any) -> str:

@@ -37,13 +37,13 @@ OVERRIDE = re.compile(r"\s*([^.\[\]=]+(?:\.[^.\[\]=]+|\[[0-9]+\])*)\s*=(.*)", re
 class Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the scalars of YAML 1.2."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
 
 class Dumper(yaml.SafeDumper):
     """Writes what `Loader` reads: text that looks like a number is quoted by the same rules."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
 
 for _tag, _form, _first in SCALARS:
@@ -70,7 +70,10 @@ Loader.add_constructor("tag:yaml.org,2002:str", _str)
 
 @define
 class Source:
-    """A recipe's data, a mapping but for the value of an override, and the place (`file:line:column`) of every key and value in it."""
+    """A recipe's data, and the place (`file:line:column`) of every key and value in it.
+
+    data: a mapping; of an override's text, any value.
+    """
 
     name: str
     data: Any
@@ -168,9 +171,9 @@ class _Walk:
         self._check_tag(node)
         self.open.add(id(node))
         try:
-            if isinstance(node, yaml.SequenceNode):
-                return [self.data(child, (*path, index)) for index, child in enumerate(node.value)]
-            return self._mapping(node, path)
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node, path)
+            return [self.data(child, (*path, index)) for index, child in enumerate(node.value)]
         finally:
             self.open.discard(id(node))
 

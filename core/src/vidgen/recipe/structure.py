@@ -201,7 +201,8 @@ def unstructure(value: Any) -> Any:
 
 
 def _collect(items: Any, structure: Callable[[Any], Any]) -> dict[Any, Any]:
-    values, problems = {}, []
+    values: dict[Any, Any] = {}
+    problems: list[Problem] = []
     for key, one in items:
         try:
             values[key] = structure(one)

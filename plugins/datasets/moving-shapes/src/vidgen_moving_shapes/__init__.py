@@ -4,7 +4,7 @@ Offers the dataset `moving-shapes` and the metric `moving-shapes`. Read whenever
 and options; the pictures are drawn in `vidgen_moving_shapes.dataset` and judged in `vidgen_moving_shapes.metric`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -13,16 +13,16 @@ from attrs import validators
 from vidgen import Component, hookimpl, option
 
 
-def _is_share_range(instance: Any, attribute: "attrs.Attribute[Any]", value: tuple[float, float]) -> None:
-    low, high = value
-    if not 0.0 <= low <= high <= 1.0:
-        raise ValueError(f"{attribute.name} must be two numbers with 0 <= low <= high <= 1, not {list(value)}")
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
-def _is_object_range(instance: Any, attribute: "attrs.Attribute[Any]", value: tuple[float, float]) -> None:
-    low, high = value
-    if not 0.1 <= low <= high <= 0.7:
-        raise ValueError(f"{attribute.name} must be two numbers with 0.1 <= low <= high <= 0.7, not {list(value)}")
+def _is_range_within(lowest: float, highest: float) -> Validator:
+    def check(instance: Any, attribute: "attrs.Attribute[Any]", value: tuple[float, float]) -> None:
+        if not lowest <= value[0] <= value[1] <= highest:
+            bounds = f"{lowest} <= low <= high <= {highest}"
+            raise ValueError(f"{attribute.name} must be two numbers with {bounds}, not {list(value)}")
+
+    return check
 
 
 def _is_colour(instance: Any, attribute: "attrs.Attribute[Any]", value: tuple[int, int, int]) -> None:
@@ -46,18 +46,18 @@ class MovingShapesOptions:
     object_size: tuple[float, float] = option(
         (0.4, 0.55),
         "Smallest and largest width of the shape, as a share of the frame's shorter side, 0.1 to 0.7.",
-        validator=_is_object_range,
+        validator=_is_range_within(0.1, 0.7),
     )
     start: tuple[float, float] = option(
         (0.0, 0.1),
         "Where the movement begins, smallest and largest distance from the edge it leaves, as a share of the way the "
         "frame leaves free, 0 to 1; nearer when `travel` needs the room.",
-        validator=_is_share_range,
+        validator=_is_range_within(0.0, 1.0),
     )
     travel: tuple[float, float] = option(
-        (0.5, 0.8),
-        "Shortest and longest way covered in a clip, as a share of the way the frame leaves free, above 0 up to 1.",
-        validator=_is_share_range,
+        (0.4, 0.6),
+        "Shortest and longest way covered in a clip, as a share of the way the frame leaves free, 0.2 to 1.",
+        validator=_is_range_within(0.2, 1.0),
     )
     fps: float = option(8.0, "Frames per second that the table states, above 0.", validator=validators.gt(0))
 

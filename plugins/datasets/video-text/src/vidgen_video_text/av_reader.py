@@ -65,7 +65,7 @@ class AvReader:
             while True:
                 try:
                     if attempt < len(STEPS_BACK):
-                        ranked = _from_key(container, stream, timeline, wanted[0], STEPS_BACK[attempt])
+                        ranked = _from_key(container, stream, timeline, wanted, STEPS_BACK[attempt])
                     else:
                         ranked = _from_start(path)
                     with closing(ranked):
@@ -144,7 +144,9 @@ def _from_key(
     if not timeline.timed and stream.codec_context.reorder_depth:
         raise _Astray  # frames out of order and without times can be counted from the very first only
     rank = -1
-    for packet in _packets_from_key(container, stream, timeline, first, back):
+    for packet in _packets_from_key(container, stream, timeline, wanted[0], back):
+        needed = not timeline.timed or timeline.rank(packet.pts) in wanted
+        stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
         for frame in packet.decode():
             before = rank
             rank = timeline.rank(frame.pts if timeline.timed else frame.dts)
