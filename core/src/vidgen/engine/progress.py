@@ -1,7 +1,9 @@
 """Progress on the terminal: a bar where somebody watches, a line per logged step where the output goes to a file."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
@@ -24,10 +26,13 @@ class Progress:
         self._console = Console(stderr=True)
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         self._bar = Bar(*columns, TextColumn("{task.fields[numbers]}"), console=self._console, transient=True)
-        self._handler = RichHandler(console=self._console, show_path=False, show_level=False, markup=False)
+        self._handler = _line_handler(self._console)
+        self._handler.addFilter(lambda record: record.levelno < logging.ERROR)  # whoever called prints the error
         self._tasks: dict[str, TaskID] = {}
+        self._begun = 0.0
 
     def __enter__(self) -> "Progress":
+        self._begun = time.monotonic()
         LOG.addHandler(self._handler)
         if self._console.is_terminal:
             self._bar.start()
@@ -54,7 +59,14 @@ class Progress:
             self.advance("train", step, self._info.last_step or None, text)
         else:
             of = f"/{self._info.last_step}" if self._info.last_step else ""
-            LOG.info("step %d%s  %s", step, of, text)
+            LOG.info("step %d%s  %s%s", step, of, text, self._left(step))
+
+    def _left(self, step: int) -> str:
+        """Time left at the pace since the run began, where its end is known."""
+        if not self._info.last_step:
+            return ""
+        pace = (time.monotonic() - self._begun) / max(step - self._info.first_step, 1)
+        return f"  eta {timedelta(seconds=round(pace * (self._info.last_step - step)))}"
 
     @hookimpl
     def vidgen_checkpoint_saved(self, step: int, path: Path) -> None:
@@ -66,6 +78,14 @@ class Progress:
         """Say where clips went."""
         if samples:
             LOG.info("wrote %d samples to %s", len(samples), samples[0].path.parent)
+
+
+def _line_handler(console: Console) -> logging.Handler:
+    if console.is_terminal:
+        return RichHandler(console=console, show_path=False, show_level=False, markup=False)
+    handler = logging.StreamHandler(console.file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    return handler
 
 
 SHOWN = ("loss", "samples_per_s", "tokens_per_s", "data_wait")

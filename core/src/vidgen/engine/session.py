@@ -55,7 +55,9 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
+        if kind is None:
+            LOG.info("done: %s", self.info.outputs)
+        else:
             LOG.error("ended by %s: %s", kind.__name__, error)
         self._stack.__exit__(kind, error, trace)
 

@@ -45,6 +45,10 @@ class Dumper(yaml.SafeDumper):
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write out what occurs twice twice."""
+        return True
+
 
 for _tag, _form, _first in SCALARS:
     for _class in (Loader, Dumper):

@@ -39,8 +39,6 @@ class Structurer:
         self.registry, self.folder = registry, folder
         self.converter = cattrs.Converter(detailed_validation=False)
         hooks: list[tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]] = [
-            (lambda t: t in PLAIN, self._plain),
-            (lambda t: t is Path, self._path),
             (lambda t: t is InputPath, self._input_path),
             (lambda t: get_origin(t) is Literal, self._literal),
             (lambda t: get_origin(t) in (Union, types.UnionType), self._union),
@@ -51,6 +49,9 @@ class Structurer:
         ]
         for predicate, hook in hooks:
             self.converter.register_structure_hook_func(predicate, hook)
+        for cls in PLAIN:  # exact classes: cattrs asks its own converting hooks for these before any predicate
+            self.converter.register_structure_hook(cls, self._plain)
+        self.converter.register_structure_hook(Path, self._path)
 
     def selection(self, kind: str, data: Any, key: str = "type") -> Selection:
         """A mapping with `type:` (or another `key`) and options to a checked Selection. Raises: Mistakes."""

@@ -5,7 +5,7 @@
     def test_conforms():
         assert_conforms("scheduler", "my-scheduler", num_sampling_steps=4)
 
-Needs no pytest. What each kind promises is in `vidgen.interfaces`; `vidgen.testing.KIND` holds the checks.
+Needs no pytest. What each kind promises is in `vidgen.interfaces`.
 """
 
 from vidgen.testing.conform import assert_conforms

@@ -28,51 +28,51 @@ print(*(one.error for one in registry.broken), *("!" + name for name in {heavy!r
 """
 
 
-def registered(subject: Subject) -> Iterator[str]:
-    """Importing the plugin and asking its hooks must be quick: every command line waits for it."""
+def _registers_lightly(subject: Subject) -> Iterator[str]:
     for line in _register(subject.modules):
-        heavy = f"registering it imports {line[1:]}: move that import to the factory's module and name it as a string"
+        heavy = f"registering it imports {line[1:]}: every command would wait for it; import it where the factory is"
         yield heavy if line.startswith("!") else f"it cannot be registered: {line}"
 
 
 @cache
-def _register(modules: tuple[str, ...]) -> tuple[str, ...]:
+def _register(modules: tuple[str, ...]) -> list[str]:
     program = REGISTER.format(modules=modules, heavy=HEAVY)
     places = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", program], env=places, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines() if done.returncode == 0 else done.stderr.strip().splitlines()[-1:]
-    return tuple(filter(None, lines))
+    return [line for line in lines if line]
 
 
-def described(subject: Subject) -> Iterator[str]:
-    """Name, summary, class of options, and a sentence and a type for every option."""
-    component = subject.component
+def _describes_itself(subject: Subject) -> Iterator[str]:
+    component, options = subject.component, subject.component.options
     if not component.summary.strip() or "\n" in component.summary:
         yield "`summary` must be one line: `vidgen plugins` shows it"
-    if not attrs.has(component.options):
-        yield f"options must be an attrs class, not {component.options!r}"
-        return
+    if not attrs.has(options) or not _frozen(options):
+        yield f"options: {options.__name__} must be a class with @attrs.frozen(kw_only=True)"
+    else:
+        yield from _undescribed(options, "")
+
+
+def _frozen(options: type) -> bool:
     try:
-        object.__new__(component.options).anything = 0
-        yield f"{component.options.__name__} must be frozen: write @attrs.frozen(kw_only=True)"
+        setattr(object.__new__(options), "anything", 0)  # noqa: B010
     except attrs.exceptions.FrozenInstanceError:
-        pass
-    yield from _fields(component.options, "")
+        return True
+    return False
 
 
-def _fields(options: type, prefix: str) -> Iterator[str]:
+def _undescribed(options: type, prefix: str) -> Iterator[str]:
     for field in attrs.fields(attrs.resolve_types(options)):
-        name = f"{prefix}{field.name}"
+        name, selected = f"{prefix}{field.name}", "kind" in field.metadata
         nested = next((one for one in (field.type, *get_args(field.type)) if attrs.has(one)), None)
-        selected = "kind" in field.metadata
         if nested is not None and not selected:
-            yield from _fields(nested, f"{name}.")
+            yield from _undescribed(nested, f"{name}.")
         elif not str(field.metadata.get("doc", "")).strip():
-            yield f"option `{name}` says nothing of itself: write {field.name}: TYPE = option(DEFAULT, 'One sentence.')"
+            yield f"option `{name}` has no description: {field.name}: TYPE = option(DEFAULT, 'One sentence.')"
         if not selected and not _supported(field.type):
             yield (
-                f"option `{name}` has the type {field.type!r}, which recipes cannot hold: use bool, int, float, str, "
-                "Path, InputPath, Literal, X | None, list[X], tuple[X, ...] or dict[str, X]"
+                f"option `{name}` has a type that recipes cannot hold, {field.type}: use bool, int, float, str, Path, "
+                "InputPath, Literal, X | None, list[X], tuple[X, ...] or dict[str, X]"
             )
 
 
@@ -83,24 +83,22 @@ def _supported(kind: Any) -> bool:
     return kind in (*PLAIN, Path, InputPath, Any) or origin is Literal or attrs.has(kind)
 
 
-def strict(subject: Subject) -> Iterator[str]:
-    """Defaults pass their own validators; unknown keys and wrong types do not pass."""
-    if not _refused(subject, "no such key", 0):
-        yield "an unknown key is accepted: leave structuring to vidgen"
+def _is_strict(subject: Subject) -> Iterator[str]:
+    if not _refusals(subject, "no such key", 0):
+        yield "an unknown key is accepted"
     for field in attrs.fields(attrs.resolve_types(subject.component.options)):
         if "kind" in field.metadata or not _supported(field.type):
             continue
         if field.default is not attrs.NOTHING:
-            factory = isinstance(field.default, attrs.Factory)  # type: ignore[arg-type]
-            default = field.default.factory() if factory else field.default
-            for reason in _refused(subject, field.name, unstructure(default)):
+            default = getattr(field.default, "factory", lambda field=field: field.default)()
+            for reason in _refusals(subject, field.name, unstructure(default)):
                 yield f"option `{field.name}` refuses its own default {default!r}: {reason}"
-        if field.type is not Any and not _refused(subject, field.name, object()):
-            yield f"option `{field.name}` accepts a value of any type: annotate it"
+        if field.type is not Any and not _refusals(subject, field.name, object()):
+            yield f"option `{field.name}` accepts values of another type than {field.type}"
 
 
-def _refused(subject: Subject, name: str, value: Any) -> list[str]:
-    """Why a value is refused; empty when it is accepted."""
+def _refusals(subject: Subject, name: str, value: Any) -> list[str]:
+    """Why an option refuses a value; empty when it does not."""
     try:
         subject.structure({name: value})
     except RecipeError as error:
@@ -108,14 +106,11 @@ def _refused(subject: Subject, name: str, value: Any) -> list[str]:
     return []
 
 
-def factory_imports(subject: Subject) -> Iterator[str]:
-    """`factory` names a function of two arguments."""
+def _names_its_factory(subject: Subject) -> Iterator[str]:
     module, name = subject.component.factory.split(":")
     function = getattr(import_module(module), name, None)
-    if not callable(function):
-        yield f"factory: {module} has no function {name}"
-    elif len(inspect.signature(function).parameters) != 2:
-        yield f"factory: {name} must take (options, context), not {inspect.signature(function)}"
+    if not callable(function) or len(inspect.signature(function).parameters) != 2:
+        yield f"factory: {module} must have a function {name}(options, context)"
 
 
-CHECKS = (registered, described, strict, factory_imports)
+EVERY_KIND = (_registers_lightly, _describes_itself, _is_strict, _names_its_factory)

@@ -1,54 +1,88 @@
-"""Trackers, metrics and jobs."""
+"""What surrounds a run: parallel engines, trackers, metrics, jobs."""
 
+import copy
+import json
 from collections.abc import Iterator, Mapping
 
 import attrs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidgen.interfaces import Media
 from vidgen.rng import torch_generator
-from vidgen.testing.subject import Subject
-from vidgen.testing.tiny import write_clip
+from vidgen.testing.declared import declares
+from vidgen.testing.subject import Subject, alike
+from vidgen.testing.tiny import draws_of, write_clip
+
+CLIPS = {"clip": 4, "still": 1}  # name -> frames
 
 
-def tracks(subject: Subject) -> Iterator[str]:
-    """A run of two steps, killed, then resumed after the first; and a run that ends before its first step."""
-    outputs = subject.context.outputs
-    assert outputs is not None
-    clips = [Media(write_clip(outputs / "samples" / name, _clip(t)), "a prompt", (t, 16, 24)) for name, t in NAMES]
-    for first in (0, 1):
-        tracker = subject.build(step=first)
-        for step in range(first + 1, 3):
+def _trains(subject: Subject) -> Iterator[str]:
+    """As plain torch does: gradients accumulated over two batches, their norm, a step; then one that is clipped."""
+    engine = subject.build()
+    x = draws_of(range(6)).normal("x", (5,), device=engine.device)
+    plain = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).to(engine.device)
+    model = copy.deepcopy(plain)
+    optimizer, sgd = (torch.optim.SGD(one.parameters(), lr=0.5) for one in (model, plain))
+    engine.prepare(model, optimizer)
+    for max_norm, parts in ((0.0, 2), (0.01, 1)):
+        for i, part in enumerate(x.chunk(parts)):
+            with engine.autocast():
+                loss = model(part).square().mean()
+            engine.backward(loss, last=i == parts - 1)
+            plain(part).square().mean().backward()
+        norm, expected = engine.step(max_norm), nn.utils.clip_grad_norm_(plain.parameters(), max_norm or float("inf"))
+        sgd.step()
+        sgd.zero_grad()
+        if not isinstance(norm, Tensor) or not alike(norm, expected, 1e-3):
+            yield f"step({max_norm}) must return the norm before clipping, a scalar tensor of {expected}, not {norm}"
+        with torch.no_grad():
+            if not alike(model(x), plain(x), 1e-3):
+                yield f"after step({max_norm}) the weights are not those that torch itself arrives at"
+
+
+def _keeps_its_state(subject: Subject) -> Iterator[str]:
+    state = subject.one.state_dict()
+    if json.loads(json.dumps(state)) != state:
+        yield f"state_dict must be plain numbers, lists and dicts with text keys, not {state!r}"
+    subject.build().load_state_dict(state)
+
+
+def _tracks(subject: Subject) -> Iterator[str]:
+    """A run of two steps, killed and resumed after the first; and one that ends before it has done anything."""
+    assert subject.context.outputs is not None
+    folder = subject.context.outputs / "samples"
+    clips = [Media(write_clip(folder / name, _clip(t)), "a prompt", (t, 16, 24)) for name, t in CLIPS.items()]
+    for done in (0, 1, 2):
+        tracker = subject.build(step=done)
+        for step in range(done + 1, 3):
             tracker.log(step, {"epoch": 0, "loss": 0.5 / step, "lr": 1e-3})
-        tracker.media(2, clips)
-        tracker.scores(2, {"colour": 0.75})
+            tracker.media(step, clips)
+            tracker.scores(step, {"colour": 0.75})
         tracker.close()
-    subject.build(step=2).close()
-    if any(not clip.path.exists() for clip in clips):
+    if not all(clip.path.exists() for clip in clips):
         yield "it removed or moved sampled clips: they belong to the run"
 
 
-def measures(subject: Subject) -> Iterator[str]:
-    """Names and numbers, the same for the same clips, which stay as they are."""
+def _measures(subject: Subject) -> Iterator[str]:
     found = []
     for _ in range(2):
-        metric, clips = subject.build(), [_clip(frames) for _, frames in NAMES]
-        for clip in clips:
+        metric = subject.build()
+        for frames in CLIPS.values():
+            clip = _clip(frames)
             metric.update(clip, "a red circle moving left")
+            if not torch.equal(clip, _clip(frames)):
+                yield "update changes the clip it is given: work on a copy"
         found.append(metric.compute())
-        if any(not torch.equal(clip, _clip(frames)) for clip, (_, frames) in zip(clips, NAMES, strict=True)):
-            yield "update changes the clip it is given: work on a copy"
     if not found[0] or any(type(name) is not str or type(value) is not float for name, value in found[0].items()):
         yield f"compute must return names and floats, not {found[0]!r}"
     if repr(found[0]) != repr(found[1]):
         yield f"the same clips are measured differently the second time: {found[0]} and {found[1]}"
 
 
-def plans_dry(subject: Subject) -> Iterator[str]:
-    """`dry_run` says what would be done; tried when all required options are given."""
-    required = [f.name for f in attrs.fields(subject.component.options) if f.default is attrs.NOTHING]
-    if not subject.values and required:
+def _plans_dry(subject: Subject) -> Iterator[str]:
+    """Tried when the required sections are given."""
+    if not subject.values and any(field.default is attrs.NOTHING for field in attrs.fields(subject.component.options)):
         return
     told = subject.one.dry_run()
     if not isinstance(told, Mapping) or any(type(text) is not str for pair in told.items() for text in pair):
@@ -62,7 +96,7 @@ def _clip(frames: int) -> Tensor:
     return torch.randint(256, (3, frames, 16, 24), dtype=torch.uint8, generator=generator)
 
 
-NAMES = (("clip", 4), ("still", 1))
-TRACKER_CHECKS = (tracks,)
-METRIC_CHECKS = (measures,)
-JOB_CHECKS = (plans_dry,)
+PARALLEL = (declares, _trains, _keeps_its_state)
+TRACKER = (_tracks,)
+METRIC = (_measures,)
+JOB = (_plans_dry,)

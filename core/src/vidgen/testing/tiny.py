@@ -1,5 +1,6 @@
 """Small inputs for tests: every size another one, so that a swapped axis fails."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,9 @@ import torch
 from torch import Tensor
 
 from vidgen.engine import media
+from vidgen.engine.data import size_numbers
 from vidgen.interfaces import Context, Model
 from vidgen.rng import Draws
-
-BATCH = 3
 
 
 def tiny_context() -> Context:
@@ -27,37 +27,38 @@ def tiny_context() -> Context:
         seed=1,
         num_frames=2,
         image_size=(16, 24),
-        batch_size=BATCH,
+        batch_size=3,
     )
 
 
-def tiny_model_inputs(model: Model, context: Context | None = None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Three samples for a model: x (3, C, T, H, W), timestep (3,) in 0..1000, and of the conditioning what it names.
-
-    Captions have 1, 3 and 5 tokens; the second is dropped; frames after the first are given in the third clip.
-    """
+def tiny_model_inputs(
+    model: Model, context: Context | None = None, rows: Sequence[int] = (0, 1, 2)
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """x (B, C, T, H, W), timestep (B,) in 0..1000 and, of the conditioning, what the model names; a row depends on its
+    number alone. Captions have 1 token and more; that of row 1 is dropped; row 2 has all frames but one given."""
     context = context or tiny_context()
     assert context.latent_size and context.text_width and context.text_length
-    draws = Draws(1, [(row,) for row in range(BATCH)])
-    lengths = torch.tensor([1, (context.text_length + 1) // 2, context.text_length])
-    noised = torch.ones(BATCH, context.latent_size[0], dtype=torch.bool)
-    noised[2, 1:] = False
+    draws, numbers = draws_of(rows), torch.tensor(rows)
+    frames, tokens = torch.arange(context.latent_size[0]), torch.arange(context.text_length)
     known = {
         "y": draws.normal("y", (context.text_length, context.text_width)),
-        "mask": (torch.arange(context.text_length) < lengths[:, None]).long(),
-        "x_mask": noised,
-        "drop_caption": torch.tensor([False, True, False]),
-        **tiny_sizes(context, BATCH),
+        "mask": (tokens <= 2 * numbers[:, None]).long(),
+        "x_mask": (frames == 0) | (numbers[:, None] != 2),
+        "drop_caption": numbers == 1,
+        **tiny_sizes(context, len(rows)),
     }
     x = draws.normal("x", (model.latent_channels, *context.latent_size))
-    return x, torch.tensor([11.0, 403.0, 977.0]), {key: known[key] for key in model.conditioning if key in known}
+    return x, 11 + 400.0 * numbers, {key: known[key] for key in model.conditioning}
+
+
+def draws_of(rows: Sequence[int]) -> Draws:
+    """Random numbers at the addresses of such rows."""
+    return Draws(1, [(row,) for row in rows])
 
 
 def tiny_sizes(context: Context, batch: int) -> dict[str, Tensor]:
     """`height`, `width`, `num_frames`, `fps`, `ar`, (B,) each, of the context's clips."""
-    height, width = context.image_size or (16, 24)
-    numbers = {"height": height, "width": width, "num_frames": context.num_frames or 2, "fps": 8, "ar": height / width}
-    return {name: torch.full((batch,), float(number)) for name, number in numbers.items()}
+    return size_numbers(batch, context.num_frames or 2, context.image_size or (16, 24), 8.0)
 
 
 def write_clip(path: Path, frames: Any, fps: float = 8.0) -> Path:

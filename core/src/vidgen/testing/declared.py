@@ -1,0 +1,46 @@
+"""What components must declare: the numbers through which they meet."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from vidgen.testing.subject import Subject
+
+MODULES = ("model", "text_encoder", "autoencoder")
+CONDITIONING = frozenset({"y", "mask", "x_mask", "drop_caption", "fps", "height", "width", "num_frames", "ar"})
+Rule = tuple[str, Callable[[Any], bool]]
+
+COUNT: Rule = ("a whole number above 0", lambda value: type(value) is int and value > 0)
+SIZE: Rule = ("a tuple of three whole numbers above 0", lambda value: len(value) == 3 and all(map(COUNT[1], value)))
+NUMBER: Rule = ("a number", lambda value: type(value) in (int, float))
+WORD: Rule = ("a word", lambda value: type(value) is str and bool(value))
+SHARE: Rule = ("a share from 0 to 1", lambda value: 0 <= value <= 1)
+KEYS: Rule = (f"a frozenset out of {', '.join(sorted(CONDITIONING))}", lambda value: frozenset(value) <= CONDITIONING)
+
+DECLARED: Mapping[str, Mapping[str, Rule]] = {
+    "model": {"latent_channels": COUNT, "patch_size": SIZE, "conditioning": KEYS, "caption_dropout": SHARE},
+    "text_encoder": {"width": COUNT, "max_length": COUNT},
+    "autoencoder": {"latent_channels": COUNT, "stride": SIZE},
+    "scheduler": {"prediction_type": WORD, "cfg_scale": NUMBER, "num_sampling_steps": COUNT},
+    "dataset": {"table": ("an Arrow table with rows", lambda table: table.num_rows > 0 and bool(table.column_names))},
+    "parallel": {
+        "device": ("a torch.device", lambda value: isinstance(value, torch.device)),
+        "rank": ("a whole number", lambda value: type(value) is int and value >= 0),
+        "num_ranks": COUNT,
+    },
+}
+
+
+def declares(subject: Subject) -> Iterator[str]:
+    """The type and attributes of the kind; those that a dry run builds, on the meta device as well."""
+    if subject.kind in MODULES and not isinstance(subject.one, torch.nn.Module):
+        yield f"the factory must return a torch.nn.Module, not {type(subject.one).__name__}"
+    for name, (words, fits) in DECLARED.get(subject.kind, {}).items():
+        value = getattr(subject.one, name, None)
+        if value is None or not fits(value):
+            yield f"`{name}` must be {words}, not {value!r}: set it on what the factory returns"
+    if subject.kind in (*MODULES, "scheduler"):
+        dry = subject.build(dry=True)
+        if subject.kind == "model" and not all(parameter.is_meta for parameter in dry.parameters()):
+            yield "built under torch.device('meta'), as in a dry run, it allocates memory: name no device in the factory"

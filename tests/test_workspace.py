@@ -1,0 +1,142 @@
+"""The workspace holds together: one distribution a folder, layers kept, everything declared where it is used."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))
+CORE = ROOT / "core"
+MODULE_OF = {"pillow": "PIL", "pyyaml": "yaml"}  # where a distribution's module has another name
+ROOM = ("recipe", "engine", "cli", "testing")
+GROUND_FLOOR = ("component", "errors", "interfaces", "rng", "attention", "weights", "conditioning", "guidance", "runfolder")
+
+
+def project(folder: Path) -> dict:
+    return tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+
+
+def sources(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "src").rglob("*.py") if "scaffold" not in path.parts)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Full names of the modules a file imports when it runs, anywhere in it."""
+    for node in running(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def running(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only type checkers read."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"):
+            yield from running(child)
+
+
+def package(folder: Path) -> str:
+    (found,) = [path.name for path in (folder / "src").iterdir() if (path / "__init__.py").exists()]
+    return found
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
+def test_a_plugin_folder_is_one_distribution_with_one_entry_point(folder: Path) -> None:
+    data = project(folder)
+    assert data["name"] == f"vidgen-{folder.name}"
+    assert package(folder) == data["name"].replace("-", "_")
+    assert data["entry-points"]["vidgen"] == {folder.name: package(folder)}
+    assert (folder / "src" / package(folder) / "py.typed").exists()
+    assert len((folder / "README.md").read_text()) > 300
+
+
+@pytest.mark.parametrize("folder", [CORE, *PLUGINS], ids=lambda folder: folder.name)
+def test_what_is_imported_is_declared_and_nothing_else(folder: Path) -> None:
+    declared = {re.split(r"[\[<>=~! ]", text)[0].lower() for text in project(folder)["dependencies"]}
+    modules = {MODULE_OF.get(name, name.replace("-", "_")) for name in declared}
+    own = package(folder)
+    used = {name.split(".")[0] for path in sources(folder) for name in imported(path)} - {own}
+    used -= set(sys.stdlib_module_names)
+    assert used == modules, "used but not declared, or declared but not used"
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
+def test_plugins_import_no_other_plugin_and_only_the_ground_floor_of_core(folder: Path) -> None:
+    others = {package(other) for other in PLUGINS} - {package(folder)}
+    for path in sources(folder):
+        for name in imported(path):
+            top, *rest = name.split(".")
+            assert top not in others, f"{path} imports {name}"
+            if top == "vidgen":
+                assert rest and (rest[0] in GROUND_FLOOR or hasattr_of_vidgen(rest[0])), f"{path} imports {name}"
+
+
+def hasattr_of_vidgen(name: str) -> bool:
+    import vidgen
+
+    return name in vidgen.__all__
+
+
+def test_core_imports_no_plugin() -> None:
+    plugins = {package(folder) for folder in PLUGINS}
+    for path in sources(CORE):
+        assert not {name.split(".")[0] for name in imported(path)} & plugins, path
+
+
+def test_core_imports_go_down() -> None:
+    """ground floor < registry < recipe < engine < cli; the kit stands beside the engine."""
+    above = {"recipe": ("engine", "cli", "testing"), "engine": ("cli", "testing"), "": ROOM}
+    for path in sources(CORE):
+        parts = path.relative_to(CORE / "src" / "vidgen").parts
+        floor = parts[0] if len(parts) > 1 else "" if path.stem in GROUND_FLOOR else None
+        for name in imported(path):
+            room = name.split(".")[1] if name.startswith("vidgen.") else ""
+            assert room not in above.get(floor or "none", ()), f"{path} imports {name}"
+
+
+def test_uv_knows_every_member() -> None:
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]
+    assert tool["sources"].keys() == {project(folder)["name"] for folder in [CORE, *PLUGINS]}
+
+
+def test_every_requirement_is_pinned_in_the_tested_set() -> None:
+    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    for folder in [CORE, *PLUGINS]:
+        for text in project(folder)["dependencies"]:
+            name = re.split(r"[\[<>=~! ]", text)[0].lower()
+            assert name.startswith("vidgen") or name in pinned, f"{folder.name}: {name}"
+            assert ">=" in text, f"{folder.name}: {text} has no lower bound"
+
+
+def test_every_recipe_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import vidgen
+
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "meta.csv").write_text("path,text\n")
+    monkeypatch.chdir(tmp_path)
+    recipes = sorted((ROOT / "recipes").glob("*.yaml"))
+    assert len(recipes) >= 3
+    for path in recipes:
+        first, *_ = path.read_text().splitlines()
+        assert first.startswith("# "), f"{path}: the first line says what and why"
+        if path.name != "sample.yaml":  # needs a checkpoint
+            vidgen.load_recipe(path)
+
+
+def test_no_file_is_a_heap() -> None:
+    """Files under 400 lines, functions under 80."""
+    for folder in [CORE, *PLUGINS]:
+        for path in sources(folder):
+            text = path.read_text()
+            assert text.count("\n") <= 400, path
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef):
+                    assert (node.end_lineno or 0) - node.lineno < 80, f"{path}: {node.name}"
