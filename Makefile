@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECTS := core $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/*/pyproject.toml))
 STAMP := $(VENV)/installed
+EMPTY :=
+SPACE := $(EMPTY) $(EMPTY)
 
 .PHONY: install demo test lint format clean
 
@@ -27,7 +29,7 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(PROJECTS:%=%/src)
+	MYPYPATH=$(subst $(SPACE),:,$(PROJECTS:%=%/src)) $(BIN)/mypy $(PROJECTS:%=%/src)
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -85,13 +85,21 @@ def test_a_single_frame_is_a_still_of_the_middle():
 @pytest.mark.parametrize("row", range(0, 48, 5))
 def test_a_shape_crosses_the_frame_in_its_direction_and_stays_inside(row):
     """With all of the free way to travel the box touches one edge in the first frame and the other in the last."""
-    dataset = make(travel=(1.0, 1.0), object_size=(0.5, 0.5))
+    dataset = make(travel=(1.0, 1.0), start=(0.0, 0.3), object_size=(0.5, 0.5))
     lit = dataset.get(row, 4, (16, 24), any_rng()).video.amax(dim=0) > 0
     direction = COMBINATIONS[row][2]
     edges = {"left": lit[:, :, 0], "right": lit[:, :, -1], "up": lit[:, 0, :], "down": lit[:, -1, :]}
     opposite = {"left": "right", "right": "left", "up": "down", "down": "up"}
     assert edges[direction][-1].any() and not edges[direction][0].any()
     assert edges[opposite[direction]][0].any() and not edges[opposite[direction]][-1].any()
+
+
+def test_a_movement_begins_and_ends_where_the_options_say():
+    """Frame 24 wide, box 8 wide, 16 free: start at 1/4 and travel of 1/2 put the box at 4..12 and then at 12..20."""
+    dataset = make(travel=(0.5, 0.5), start=(0.25, 0.25), object_size=(0.5, 0.5))
+    row = COMBINATIONS.index(("red", "square", "right"))
+    lit = (dataset.get(row, 2, (16, 24), any_rng()).video.amax(dim=0) > 0).any(dim=1)
+    assert [columns.nonzero().flatten()[[0, -1]].tolist() for columns in lit] == [[4, 11], [12, 19]]
 
 
 def test_shapes_have_the_area_of_their_formulas():

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from attrs import evolve, frozen
 
-from vidgen.interfaces import Autoencoder, Context, Model, Parallel, Scheduler, Size3, TextEncoder
+from vidgen.interfaces import Autoencoder, Context, Parallel, Scheduler, Size3, TextEncoder
 from vidgen.recipe.schema import SharedRecipe
 from vidgen.registry import Registry
 from vidgen.rng import address
@@ -18,7 +18,7 @@ class Parts:
     parallel: Parallel
     vae: Autoencoder
     text_encoder: TextEncoder
-    model: Model
+    model: Any  # a Model that is a torch.nn.Module: no one type says both
     scheduler: Scheduler
     latent_size: Size3 | None
 
@@ -72,9 +72,8 @@ def build_parts(recipe: SharedRecipe, context: Context, *, device: torch.device 
 
 def describe(parts: Parts) -> dict[str, str]:
     """What a dry run says of the model and its input."""
-    module: Any = parts.model
-    total = sum(p.numel() for p in module.parameters())
-    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in parts.model.parameters())
+    trained = sum(p.numel() for p in parts.model.parameters() if p.requires_grad)
     facts = {"parameters": f"{total:,} ({trained:,} trained)"}
     if parts.latent_size is not None:
         channels = parts.model.latent_channels

@@ -54,13 +54,8 @@ class SampleJob:
         checkpoint = self.recipe.checkpoint
         parts = build_parts(self.recipe, evolve(self.context, load_weights=checkpoint is None))
         if checkpoint is not None:
-            LOG.info("%s", weights.load_into(_module(parts), checkpoint, ema=self.recipe.ema))
+            LOG.info("%s", weights.load_into(parts.model, checkpoint, ema=self.recipe.ema))
         return parts
 
     def _sampler(self, parts: Parts, session: Session) -> Sampler:
         return make_sampler(parts, self.recipe, self.recipe, recipe_hash(self.context.recipe), session.progress.advance)
-
-
-def _module(parts: Parts) -> torch.nn.Module:
-    assert isinstance(parts.model, torch.nn.Module)
-    return parts.model

@@ -54,7 +54,7 @@ class Sampler:
         """Make what is not in `folder` yet, batch by batch; yields every sample, made now or before, when on disk."""
         tasks = plan(self.options, folder)
         done = [task for task in tasks if self._final(task).exists()]
-        made_by = weights.fingerprint(self._module)
+        made_by = weights.fingerprint(self.parts.model)
         self._report_skipped(done, made_by)
         yield from (self._media(task) for task in done)
         left = [task for task in tasks if task not in done]
@@ -66,15 +66,11 @@ class Sampler:
                 return
             yield from self._write(batch, self._sample(batch), made_by)
 
-    @property
-    def _module(self) -> Any:
-        return self.parts.model
-
     def _sample(self, tasks: Sequence[Task]) -> Tensor:
         """Pixels of one batch, (B, 3, T, H, W) uint8 on the CPU."""
         parts, prompts = self.parts, [task.prompt for task in tasks]
-        training = self._module.training
-        self._module.eval()
+        training = self.parts.model.training
+        self.parts.model.eval()
         with torch.inference_mode(), parts.parallel.autocast():
             text = parts.text_encoder.encode(prompts)
             sizes = size_numbers(len(tasks), self.size[0], self.size[1:], self.fps)
@@ -94,7 +90,7 @@ class Sampler:
                 sizes={key: known[key] for key in sizes},
             )
             video = parts.vae.decode(latents, self.size[0])
-        self._module.train(training)
+        self.parts.model.train(training)
         return media.to_pixels(video.float()).cpu()
 
     def _write(self, tasks: Sequence[Task], videos: Tensor, made_by: str) -> Iterator[Media]:

@@ -91,7 +91,7 @@ class Training:
     def __init__(self, recipe: TrainRecipe, context: Context, start: Path | None) -> None:
         self.recipe, self.context, self.start = recipe, context, start
         self.parts: Parts = build_parts(recipe, evolve(context, load_weights=context.load_weights and start is None))
-        self.model: Any = self.parts.model
+        self.model = self.parts.model
         self.parallel = self.parts.parallel
         self.optimizer = make_optimizer(self.model, recipe.optimizer)
         self.ema = Ema(self.model, recipe.ema.decay) if recipe.ema else None
@@ -219,12 +219,13 @@ class Training:
         session.hooks.vidgen_step_done(step=self.step, metrics={**numbers, **self.clock.read()})
 
     def _due(self, every: int | None) -> bool:
-        return bool(every) and self.step % every == 0
+        return every is not None and every > 0 and self.step % every == 0
 
     def _tokens(self, step_batches: list[Batch]) -> int:
         tokens = 0
         for batch in step_batches:
-            latent = self.parts.vae.latent_size(tuple(batch.video.shape[2:]))
+            frames, rows, columns = batch.video.shape[2:]
+            latent = self.parts.vae.latent_size((frames, rows, columns))
             patches = [-(-size // patch) for size, patch in zip(latent, self.model.patch_size, strict=True)]
             tokens += len(batch.texts) * patches[0] * patches[1] * patches[2]
         return tokens

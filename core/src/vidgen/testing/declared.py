@@ -43,4 +43,4 @@ def declares(subject: Subject) -> Iterator[str]:
     if subject.kind in (*MODULES, "scheduler"):
         dry = subject.build(dry=True)
         if subject.kind == "model" and not all(parameter.is_meta for parameter in dry.parameters()):
-            yield "built under torch.device('meta'), as in a dry run, it allocates memory: name no device in the factory"
+            yield "built under torch.device('meta'), as in a dry run, it allocates memory: name no device in factories"

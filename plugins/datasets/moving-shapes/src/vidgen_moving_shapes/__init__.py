@@ -55,7 +55,7 @@ class MovingShapesOptions:
         validator=_is_range_within(0.0, 1.0),
     )
     travel: tuple[float, float] = option(
-        (0.4, 0.6),
+        (0.5, 0.8),
         "Shortest and longest way covered in a clip, as a share of the way the frame leaves free, 0.2 to 1.",
         validator=_is_range_within(0.2, 1.0),
     )

@@ -85,9 +85,7 @@ def build(options: MovingShapesOptions, context: Context) -> MovingShapes:
     )
 
 
-def draw(
-    scene: Scene, num_frames: int, size: tuple[int, int], background: tuple[int, int, int]
-) -> NDArray[np.uint8]:
+def draw(scene: Scene, num_frames: int, size: tuple[int, int], background: tuple[int, int, int]) -> NDArray[np.uint8]:
     """The pixels of a scene: RGB, (3, T, H, W), 0 to 255."""
     half = 0.5 * scene.size * min(size)
     centre_x, centre_y = _path(scene, num_frames, size, half)

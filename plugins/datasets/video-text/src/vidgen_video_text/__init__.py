@@ -33,6 +33,9 @@ class VideoTextOptions:
         "Take every n-th frame of a video, n at least 1; null is the recipe's frame_interval.",
         validator=validators.optional(validators.ge(1)),
     )
+    window: Literal["random", "first"] = option(
+        "random", "Which part of a longer video: another one in every epoch, or always its beginning."
+    )
     reader: Literal["av"] = option("av", "Library that reads videos: av (FFmpeg's own libraries).")
     repeat_images: bool = option(
         False, "Turn a still image into a clip of equal frames where a clip is asked, instead of refusing it."

@@ -1,6 +1,5 @@
 """`VideoText`: rows of a table as clips of one size with their captions."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +17,21 @@ from vidgen_video_text.probing import with_media_facts
 from vidgen_video_text.reader import Clip, Reader, Unreadable, open_reader
 from vidgen_video_text.shared import SharedTable
 from vidgen_video_text.still import is_still, read_still
-from vidgen_video_text.window import TooShort, random_window
-
-logger = logging.getLogger(__name__)
+from vidgen_video_text.window import TooShort, random_window, window_indices
 
 
 @frozen(kw_only=True)
 class Cutting:
-    """How media become samples: see the options of the same names."""
+    """How media become samples: see the options of the same names.
+
+    still_frames: frames that a still image counts as; 1, unless images are repeated.
+    """
 
     transform_name: str
     frame_interval: int
+    window: str
     repeat_images: bool
+    still_frames: int
 
 
 class VideoText:
@@ -51,7 +53,7 @@ class VideoText:
         """Columns path, text, num_frames, height, width, fps. What the file lacks is read from the headers of the media
         when first asked for, and remembered; it is null where the media cannot be read. `get` needs none of it."""
         if not self._complete:
-            full = with_media_facts(self._source.table, self._root, self._reader)
+            full = with_media_facts(self._source.table, self._root, self._reader, self._cutting.still_frames)
             if full is not self._source.table:
                 self._source = SharedTable(full)
             self._complete = True
@@ -60,8 +62,8 @@ class VideoText:
     def get(self, row: int, num_frames: int, size: Size, rng: np.random.Generator) -> Sample:
         """Row `row` as uint8 RGB video (3, num_frames, *size) with its caption and frame rate (0 for a still image).
 
-        A video gives equally spaced frames of a window of num_frames * frame_interval frames at a place drawn from `rng`
-        (of fewer, when it is shorter). Raises: UserError, when the media is an image or too short for what is asked;
+        A video gives equally spaced frames of a window of num_frames * frame_interval frames (of fewer, when it is
+        shorter) at a place drawn from `rng`. Raises: UserError, when the media is an image or too short for what is asked;
         RunError, when it is missing or cannot be read; both name row and file.
         """
         text = self._source.table.column("text")[row].as_py()
@@ -91,7 +93,10 @@ class VideoText:
 
     def _clip(self, path: Path, num_frames: int, size: Size, rng: np.random.Generator) -> Clip:
         def choose(total: int) -> NDArray[np.int64]:
-            return random_window(total, num_frames, self._cutting.frame_interval, rng)
+            interval = self._cutting.frame_interval
+            if self._cutting.window == "first":
+                return window_indices(total, num_frames, interval, start=0)
+            return random_window(total, num_frames, interval, rng)
 
         def fit_to(source: Size) -> Fit:
             return cover(source, size)
@@ -128,7 +133,9 @@ def build(options: VideoTextOptions, context: Context) -> VideoText:
     cutting = Cutting(
         transform_name=options.transform_name,
         frame_interval=options.frame_interval or context.frame_interval,
+        window=options.window,
         repeat_images=options.repeat_images,
+        still_frames=context.num_frames or 1 if options.repeat_images else 1,
     )
     reader = open_reader(options.reader)
     return VideoText(data_path=data_path, source=SharedTable(table), root=root, reader=reader, cutting=cutting)

@@ -15,26 +15,28 @@ from vidgen_video_text.still import SUFFIXES, is_still, still_size
 
 THREADS = 8
 BATCH = 4096
+STILL = f"(?i)({'|'.join(SUFFIXES).replace('.', '[.]')})$"
 
-Facts = tuple[float, float, float, float]
-"""Frames, rows, columns, frames a second of one file; all NaN when it cannot be read."""
+Facts = tuple[float, ...]
+"""Frames, rows, columns, frames a second of one file; NaN where unknown."""
 
 logger = logging.getLogger(__name__)
 
 
-def with_media_facts(table: pa.Table, root: Path, reader: Reader) -> pa.Table:
+def with_media_facts(table: pa.Table, root: Path, reader: Reader, still_frames: int = 1) -> pa.Table:
     """The table with all of num_frames, height, width and fps.
 
-    Only the files of rows that lack one are opened, and only their headers; still images have one frame and rate 0
-    unopened. What the table says is kept. Files that cannot be read leave nulls and a warning.
+    Only the files of rows that lack one are opened, and only their headers. What the table says is kept, but still
+    images always have `still_frames` frames, and rate 0 where it says none. Files that cannot be read leave nulls and
+    a warning.
     """
-    table = _with_still_facts(table)
+    table = _with_still_facts(table, still_frames)
     lacking = _lacking(table)
     if not len(lacking):
         return table
     logger.info("reading the headers of %d files, whose sizes or lengths the table lacks", len(lacking))
     facts = _probe_all(table.column("path"), lacking, root, reader)
-    failed = int(np.isnan(facts[:, 0]).sum())
+    failed = int(np.isnan(facts).all(axis=1).sum())
     if failed:
         logger.warning("%d of %d files are missing or have no readable header", failed, len(lacking))
     for place, name in enumerate(NUMBERS):
@@ -44,18 +46,14 @@ def with_media_facts(table: pa.Table, root: Path, reader: Reader) -> pa.Table:
     return table
 
 
-def _with_still_facts(table: pa.Table) -> pa.Table:
-    still = pc.match_substring_regex(table.column("path"), f"(?i)({'|'.join(map('[.]{}'.format, _bare()))})$")
-    for name, value in (("num_frames", 1), ("fps", 0)):
-        filler = pc.if_else(still, pa.scalar(float(value)), pa.scalar(None, pa.float64()))
-        table = _fill(table, name, filler)
-    for name in ("height", "width"):
-        table = _fill(table, name, pa.nulls(table.num_rows, pa.float64()))
-    return table
-
-
-def _bare() -> list[str]:
-    return [suffix.removeprefix(".") for suffix in SUFFIXES]
+def _with_still_facts(table: pa.Table, still_frames: int) -> pa.Table:
+    still = pc.match_substring_regex(table.column("path"), STILL)
+    for name in NUMBERS:
+        known = {"num_frames": still_frames, "fps": 0}.get(name)
+        value = pa.scalar(None if known is None else float(known), pa.float64())
+        table = _fill(table, name, pc.if_else(still, value, pa.scalar(None, pa.float64())))
+    frames = pc.if_else(still, pa.scalar(still_frames, pa.int32()), table.column("num_frames"))
+    return table.set_column(table.column_names.index("num_frames"), "num_frames", frames)
 
 
 def _fill(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
@@ -90,9 +88,9 @@ def _probe_all(paths: pa.ChunkedArray, rows: NDArray[np.int64], root: Path, read
 def _facts(path: Path, reader: Reader) -> Facts:
     try:
         if is_still(path):
-            return (1, *still_size(path), 0)
+            return (np.nan, *still_size(path), np.nan)
         probe = reader.probe(path)
     except Unreadable as error:
         logger.debug("%s: %s", path, error)
-        return (np.nan,) * 4
-    return (probe.num_frames, probe.height, probe.width, probe.fps)
+        return (np.nan,) * len(NUMBERS)
+    return (probe.num_frames or np.nan, probe.height or np.nan, probe.width or np.nan, probe.fps or np.nan)

@@ -1,4 +1,4 @@
-"""Which frames of a clip a sample takes: a window at a random place, equally spaced frames in it.
+"""Which frames of a clip a sample takes: equally spaced ones of a window, which lies at a random place.
 
 Source: Open-Sora 1.2, temporal random crop.
 """
