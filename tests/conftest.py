@@ -40,6 +40,22 @@ def plugin() -> Callable[..., ModuleType]:
 
 
 @pytest.fixture
+def install(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Writes a distribution `vidgen-NAME` 2.5 of one module `made_up_NAME`, as pip would; gives the folder it is in."""
+
+    def installed(name: str, code: str) -> Path:
+        site = tmp_path / "site"
+        info = site / f"vidgen_{name}-2.5.dist-info"
+        info.mkdir(parents=True)
+        (site / f"made_up_{name}.py").write_text(code, encoding="utf-8")
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vidgen-{name}\nVersion: 2.5\n")
+        (info / "entry_points.txt").write_text(f"[vidgen]\n{name} = made_up_{name}\n")
+        return site
+
+    return installed
+
+
+@pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `vidgen ...`, or `vidgen-run ...`, in `tmp_path`; `path` names folders of further plugins."""
 

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from click.testing import CliRunner, Result
-
 from vidgen import hookspecs
 from vidgen.cli.new_plugin import command
 from vidgen.errors import UserError
@@ -123,7 +122,7 @@ def test_other_code_in_the_guide_runs_and_its_hooks_are_known():
 
 
 def code_blocks(*, named: bool) -> list[tuple[str, str]]:
-    """(file, text) of the guide's Python blocks: those whose first line is a comment with a file's name, or the others."""
+    """(file, text) of the guide's Python blocks: those that begin with a comment naming a file, or the others."""
     found = re.findall(r"^```python\n(?:# ((?:src|tests)/\S+)\n)?(.*?)^```", GUIDE.read_text(), flags=re.M | re.S)
     return [(place, text) for place, text in found if bool(place) is named]
 

@@ -343,11 +343,11 @@ def test_a_checkpoint_with_a_damaged_state_is_told_by_name(
 # every installed component
 
 
-def installed() -> list[Any]:
+def every_component() -> list[Any]:
     return [pytest.param(offer, id=f"{offer.kind}-{offer.component.name}") for offer in Registry.discover().offers()]
 
 
-@pytest.mark.parametrize("offer", installed())
+@pytest.mark.parametrize("offer", every_component())
 def test_no_installed_component_swallows_an_unknown_key(offer: Offer, registry: Registry):
     """Known defect of the reference: a misspelt option was accepted, and the default used in silence."""
     key = "job" if offer.kind == "job" else "type"

@@ -210,22 +210,6 @@ def test_a_factory_must_be_named_as_module_and_function(factory: str):
 # discovery
 
 
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Puts a distribution with one module on the path, as pip would."""
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def installed(name: str, code: str) -> None:
-        module = f"made_up_{name}"
-        (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
-        info = tmp_path / f"vidgen_{name}-2.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vidgen-{name}\nVersion: 2.5\n")
-        (info / "entry_points.txt").write_text(f"[vidgen]\n{name} = {module}\n")
-
-    return installed
-
-
 GOOD = """
 from attrs import frozen
 from vidgen import Component, hookimpl
@@ -251,11 +235,15 @@ def vidgen_models():
     ids=["import", "raise", "exit", "syntax"],
 )
 def test_a_plugin_that_fails_to_import_leaves_the_others_standing(
-    install: Callable[[str, str], None], request: pytest.FixtureRequest, code: str, error: str
+    install: Callable[[str, str], Path],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    error: str,
 ):
     bad = f"bad{request.node.callspec.id}"
-    install(bad, code)
     install(f"good{bad}", GOOD)
+    monkeypatch.syspath_prepend(install(bad, code))
     registry = Registry.discover()
     found = {(o.kind, o.component.name): o for o in registry.offers()}
     assert found["model", "found-by-entry-point"].distribution == f"vidgen-good{bad}"

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from vidgen.errors import UserError
 from vidgen.interfaces import Context, Dataset
 from vidgen_moving_shapes import MovingShapesOptions

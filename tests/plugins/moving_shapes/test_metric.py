@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from vidgen.errors import UserError
 from vidgen.interfaces import Context
 from vidgen_moving_shapes import MetricOptions, MovingShapesOptions
@@ -124,7 +123,7 @@ def test_a_colour_outside_the_palette_is_no_colour():
 
 def test_the_verdict_depends_on_pixels_alone():
     """The same pixels get the same verdict in any order, among any others and under any prompt."""
-    clips, prompts = true_clips(4, (16, 16))
+    clips, _ = true_clips(4, (16, 16))
     verdicts = [judge(clip.numpy()) for clip in clips]
     assert [judge(clip.clone().numpy()) for clip in reversed(clips)] == verdicts[::-1]
     for verdict, combination in zip(verdicts, COMBINATIONS, strict=True):
@@ -137,5 +136,5 @@ def test_a_metric_that_saw_nothing_reports_nothing():
 
 @pytest.mark.parametrize("prompt", ["a cat", "a red circle", "a red blue circle moving left", ""])
 def test_a_prompt_of_another_kind_is_refused_with_an_example(prompt):
-    with pytest.raises(UserError, match="one colour .*one shape .*one direction .*a red circle moving left"):
+    with pytest.raises(UserError, match=r"one colour .*one shape .*one direction .*a red circle moving left"):
         score([torch.zeros(3, 2, 8, 8, dtype=torch.uint8)], [prompt])

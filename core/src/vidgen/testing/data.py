@@ -33,8 +33,9 @@ def _gives_samples(subject: Subject) -> Iterator[str]:
             yield f"row {row}: video must be uint8, {shape}, not {sample.video.dtype}, {tuple(sample.video.shape)}"
         if not isinstance(sample.text, str) or not isinstance(sample.fps, float):
             yield f"row {row}: text must be str and fps float, not {sample.text!r} and {sample.fps!r}"
-        for other, what in ((dataset, "a second time"), (pickle.loads(pickle.dumps(dataset)), "from a pickled copy")):
-            second = _get(subject, other, row)
+        for what in ("a second time", "in a worker process"):
+            again = dataset if what == "a second time" else pickle.loads(pickle.dumps(dataset))
+            second = _get(subject, again, row)
             if second.text != sample.text or not torch.equal(second.video, sample.video):
                 yield f"row {row}: the same rng gives another sample {what}: draw from `rng` alone, keep no state"
 

@@ -12,11 +12,17 @@ CONDITIONING = frozenset({"y", "mask", "x_mask", "drop_caption", "fps", "height"
 Rule = tuple[str, Callable[[Any], bool]]
 
 COUNT: Rule = ("a whole number above 0", lambda value: type(value) is int and value > 0)
-SIZE: Rule = ("a tuple of three whole numbers above 0", lambda value: len(value) == 3 and all(map(COUNT[1], value)))
+SIZE: Rule = (
+    "a tuple of three whole numbers above 0",
+    lambda value: type(value) is tuple and [COUNT[1](one) for one in value] == [True] * 3,
+)
 NUMBER: Rule = ("a number", lambda value: type(value) in (int, float))
 WORD: Rule = ("a word", lambda value: type(value) is str and bool(value))
-SHARE: Rule = ("a share from 0 to 1", lambda value: 0 <= value <= 1)
-KEYS: Rule = (f"a frozenset out of {', '.join(sorted(CONDITIONING))}", lambda value: frozenset(value) <= CONDITIONING)
+SHARE: Rule = ("a share from 0 to 1", lambda value: type(value) in (int, float) and 0 <= value <= 1)
+KEYS: Rule = (
+    f"a frozenset out of {', '.join(sorted(CONDITIONING))}",
+    lambda value: type(value) is frozenset and value <= CONDITIONING,
+)
 
 DECLARED: Mapping[str, Mapping[str, Rule]] = {
     "model": {"latent_channels": COUNT, "patch_size": SIZE, "conditioning": KEYS, "caption_dropout": SHARE},

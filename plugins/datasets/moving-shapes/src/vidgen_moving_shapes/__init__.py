@@ -9,9 +9,7 @@ from typing import Any
 
 import attrs
 from attrs import validators
-
 from vidgen import Component, hookimpl, option
-
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 

@@ -5,10 +5,10 @@ import pyarrow as pa
 import torch
 from attrs import frozen
 from numpy.typing import NDArray
-
 from vidgen.errors import UserError
 from vidgen.interfaces import Context, Sample
 from vidgen.rng import numpy_generator
+
 from vidgen_moving_shapes import MovingShapesOptions
 from vidgen_moving_shapes.shapes import COLOURS, COMBINATIONS, DIRECTIONS, caption, coverage
 

@@ -12,9 +12,9 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
-
 from vidgen.errors import UserError
 from vidgen.interfaces import Context
+
 from vidgen_moving_shapes import MetricOptions
 from vidgen_moving_shapes.shapes import COLOURS, DIRECTIONS, SHAPES, Floats, coverage
 

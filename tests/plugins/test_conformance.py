@@ -1,0 +1,62 @@
+"""Every component installed here keeps what its kind promises."""
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import torch
+from vidgen.errors import RecipeError
+from vidgen.registry import Offer, Registry
+from vidgen.testing import assert_conforms, write_clip
+from vidgen.testing.options import EVERY_KIND
+from vidgen.testing.subject import Subject
+from vidgen.testing.tiny import tiny_context
+
+SMALL: dict[tuple[str, str], dict[str, Any]] = {
+    ("model", "STDiT"): {"hidden_size": 24, "depth": 2, "num_heads": 3},
+    ("dataset", "VideoText"): {"data_path": "clips.csv"},
+    ("text_encoder", "hashed-words"): {"width": 7, "model_max_length": 5},
+}
+"""Options of the trial, where the defaults are large or there are none."""
+
+LARGE = {"STDiT-XL/2"}
+"""Published sizes of models tried above: their registration and options are checked alone."""
+
+OFFERS = Registry.discover().offers()
+
+
+def named(offer: Offer) -> str:
+    return f"{offer.kind}-{offer.component.name}"
+
+
+@pytest.mark.parametrize("offer", [o for o in OFFERS if o.component.name not in LARGE], ids=named)
+def test_it_keeps_what_its_kind_promises(offer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_table(tmp_path / "clips.csv")
+    torch.set_num_threads(1)
+    assert_conforms(offer.kind, offer.component.name, **SMALL.get((offer.kind, offer.component.name), {}))
+
+
+@pytest.mark.parametrize("offer", [o for o in OFFERS if o.component.name in LARGE], ids=named)
+def test_a_large_size_is_registered_well(offer):
+    assert [fault for check in EVERY_KIND for fault in check(subject(offer))] == []
+
+
+@pytest.mark.parametrize("offer", OFFERS, ids=named)
+def test_a_key_that_there_is_not_is_refused(offer):
+    with pytest.raises(RecipeError, match="no_such_key: no such key"):
+        subject(offer).structure({"no_such_key": 1})
+
+
+def subject(offer: Offer) -> Subject:
+    context = attrs.evolve(tiny_context(), registry=Registry.discover())
+    module = offer.component.factory.split(".")[0]
+    return Subject(offer.kind, offer.component, {}, context, ("vidgen.builtin" if module == "vidgen" else module,))
+
+
+def write_table(path: Path) -> None:
+    """A clip and a still, with captions."""
+    for name, frames in (("clip", 5), ("clip2", 4)):
+        write_clip(path.parent / name, torch.full((3, frames, 20, 30), 40 * frames, dtype=torch.uint8))
+    path.write_text("path,text\nclip.mp4,grey\nclip2.mp4,darker\n")

@@ -1,0 +1,93 @@
+"""Real clips, ordinary and odd, against decoding them whole."""
+
+import av
+import numpy as np
+import pytest
+
+from vidgen.errors import RunError
+from vidgen.interfaces import Context
+from vidgen_video_text import VideoTextOptions
+from vidgen_video_text.dataset import build
+from vidgen_video_text.fit import cover
+from vidgen_video_text.reader import open_reader
+
+ORDINARY = {
+    "arm_wrestling.mp4": 280,
+    "cleaning_pool.mp4": 300,
+    "eye_makeup.avi": 164,
+    "flipping_a_pancake.mkv": 310,
+    "nasa_13013.mp4": 325,  # its second video stream has 390, and other readers take that
+}
+ODD = {"av1_video.mkv": 125, "h264_10bits.mp4": 30, "h265_video.mp4": 10, "unordered.mov": 4}
+
+
+def decoded_whole(path):
+    """Every frame of the first video stream at half its size, (T, H, W, 3), by FFmpeg alone."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        frames = list(container.decode(stream))
+    height, width = frames[0].height // 2, frames[0].width // 2
+    return np.stack([frame.to_ndarray(format="rgb24", width=width, height=height) for frame in frames])
+
+
+def check(path, count):
+    whole = decoded_whole(path)
+    assert len(whole) == count
+    size = whole.shape[1:3]
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        totals = []
+        wanted = np.sort(rng.choice(count, min(count, 3), replace=False))
+
+        def choose(total, totals=totals, wanted=wanted):
+            totals.append(total)
+            return wanted
+
+        frames = open_reader("av").read(path, choose, lambda source: cover(source, size)).frames
+        assert totals == [count]
+        for place, number in enumerate(wanted):
+            distances = np.abs(whole.astype(np.int16) - frames[:, place].transpose(1, 2, 0)).mean(axis=(1, 2, 3))
+            assert distances[number] < 1.5
+            assert distances[number] <= distances.min() + 0.05
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_frames_read_alone_equal_those_of_the_whole_file(name, clips):
+    check(clips / name, ORDINARY[name])
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_files_are_no_different(name, clips):
+    check(clips / "odd" / name, ODD[name])
+
+
+@pytest.mark.parametrize(("name", "shape"), [("rotated_90.mov", (568, 320)), ("rotated_180.mov", (320, 568))])
+def test_rotated_files_are_read_upright(name, shape, clips):
+    path = clips / "odd" / name
+    reader = open_reader("av")
+    probe = reader.probe(path)
+    assert (probe.num_frames, probe.height, probe.width) == (3, *shape)
+    upright = reader.read(path, lambda total: np.arange(total), lambda source: cover(source, shape)).frames
+    with av.open(str(path)) as container:
+        stored = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    turned = np.rot90(stored, -1 if shape[0] > shape[1] else 2)  # a quarter clockwise, a half
+    assert np.abs(turned.astype(int) - upright[:, 0].transpose(1, 2, 0)).mean() < 1.5
+
+
+def test_a_damaged_file_fails_and_does_not_hang(clips, tmp_path):
+    (tmp_path / "meta.csv").write_text("path,text\ncorrupted.mp4,x\n")
+    dataset = build(VideoTextOptions(data_path=tmp_path / "meta.csv", root=clips / "odd"), Context())
+    with pytest.raises(RunError, match="row 0 .*corrupted.mp4: cannot be read: "):
+        dataset.get(0, 48, (24, 24), np.random.default_rng(0))
+
+
+def test_a_table_of_real_clips_agrees_with_their_headers(clips, tmp_path):
+    known = build(VideoTextOptions(data_path=clips / "meta.csv"), Context()).table
+    bare = tmp_path / "bare.csv"
+    bare.write_text("path,text\n" + "".join(f"{name},x\n" for name in known["path"].to_pylist()))
+    probed = build(VideoTextOptions(data_path=bare, root=clips), Context()).table
+    for name in ("height", "width", "fps"):
+        assert probed[name].to_pylist() == known[name].to_pylist()
+    differences = np.array(probed["num_frames"].to_pylist()) - np.array(known["num_frames"].to_pylist())
+    assert np.abs(differences).max() <= 1  # Matroska tells the duration only
