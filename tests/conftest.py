@@ -61,6 +61,7 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(program: str, *arguments: Any, path: Iterable[Path] = (), flags: Iterable[str] = ()) -> Any:
         module = {"vidgen": "vidgen.cli", "vidgen-run": "vidgen.cli.run"}[program]
+        inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
         start = f"import sys; sys.argv[0] = {program!r}; from {module} import main; main()"
         return subprocess.run(
             [sys.executable, *flags, "-c", start, *map(str, arguments)],
@@ -68,7 +69,7 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             encoding="utf-8",
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, path), *inherited]), "OMP_NUM_THREADS": "1"},
             timeout=120,
         )
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,6 +14,7 @@ from vidgen import hookspecs
 from vidgen.cli.new_plugin import command
 from vidgen.errors import UserError
 from vidgen.hookspecs import KINDS
+from vidgen.interfaces import Media, RunInfo
 from vidgen.registry import Registry
 from vidgen.scaffold import project
 
@@ -47,10 +49,11 @@ def test_a_project_can_be_built_and_is_registered_under_its_kind(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_projects_are_as_tidy_as_this_one(kind, tmp_path):
-    write(tmp_path, "tidy", kind)
+    name = f"my-{kind.replace('_', '-')}"
+    write(tmp_path, name, kind)
     rules = ["--isolated", "--line-length=120", "--select=E,F,W,I,UP,B,SIM,C4"]
     check = [sys.executable, "-m", "ruff", "check", *rules, "."]
-    done = subprocess.run(check, cwd=tmp_path / "vidgen-tidy", capture_output=True, text=True, check=False)
+    done = subprocess.run(check, cwd=tmp_path / f"vidgen-{name}", capture_output=True, text=True, check=False)
     if "No module named ruff" in done.stderr:
         pytest.skip("ruff is not installed")
     assert done.returncode == 0, done.stdout
@@ -104,21 +107,40 @@ def test_the_guide_names_every_kind_where_its_hook_is():
 
 
 def test_files_shown_in_the_guide_are_those_that_are_written():
+    written = {}
+    for kind in KINDS:
+        written.update(project(f"my-{kind.replace('_', '-')}", kind)[1])
     shown = code_blocks(named=True)
-    assert len(shown) >= 5
+    assert len(shown) > len(KINDS)
     for place, text in shown:
-        kind = re.search(r"vidgen_my_(\w+?)/|test_\w+\.py \((\w+)\)", place)
-        assert kind, place
-        _, texts = project(f"my-{kind[1].replace('_', '-')}", kind[1])
-        assert text.strip() in texts[PurePosixPath(place)], place
+        assert text.strip() in written[PurePosixPath(place)], place
 
 
-def test_other_code_in_the_guide_runs_and_its_hooks_are_known():
+def test_other_code_in_the_guide_runs(tmp_path):
+    """Hooks are called as a run calls them."""
+    clip = Media(tmp_path / "clip.mp4", "a prompt", (2, 3, 4))
+    run = RunInfo("train", tmp_path)
+    told: dict[str, dict[str, Any]] = {
+        "vidgen_commands": {},
+        "vidgen_run_started": {"run": run},
+        "vidgen_step_done": {"step": 1, "metrics": {"grad_norm": 1000.0}},
+        "vidgen_checkpoint_saved": {"step": 1, "path": tmp_path / "epoch0-global_step1"},
+        "vidgen_samples_written": {"step": 1, "samples": [clip]},
+        "vidgen_run_finished": {"run": run},
+    }
+    called = set()
     for _, text in code_blocks(named=False):
-        module: dict[str, object] = {"__name__": "guide"}
+        module: dict[str, Any] = {"__name__": "guide"}
         exec(compile(text, str(GUIDE), "exec"), module)
         plugin = type("Plugin", (), {name: staticmethod(one) for name, one in module.items() if name in HOOKS})()
-        assert Registry([("guide", "guide", "0", plugin)]).broken == []
+        registry = Registry([("guide", "guide", "0", plugin)])
+        assert registry.broken == []
+        for name in set(module) & set(told):
+            getattr(registry.hooks.hook, name)(**told[name])
+            called.add(name)
+    assert called == set(told)
+    made = ["clip.txt", "finished", "machine.txt", "newest.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == made
 
 
 def code_blocks(*, named: bool) -> list[tuple[str, str]]:

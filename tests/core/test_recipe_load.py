@@ -164,6 +164,12 @@ def test_problems_of_an_extended_file_come_after_those_of_the_recipe(write: Writ
     )
 
 
+@pytest.mark.parametrize("value", [".inf", ".nan", "0", "-1"])
+@pytest.mark.parametrize("key", ["optimizer.lr", "optimizer.eps", "fps"])
+def test_rates_are_positive_and_finite(write: Write, report: Callable[..., str], key: str, value: str):
+    assert f": {key}: '{key.rpartition('.')[2]}' must be " in report(write(TRAIN), f"{key}={value}")
+
+
 def test_the_run_folder_is_named_after_the_recipe(write: Write, registry: Registry):
     path = write(TRAIN, "recipes/first.yaml")
     assert load_recipe(path, (), registry).job.options.outputs == Path("outputs/first")

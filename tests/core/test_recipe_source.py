@@ -320,6 +320,7 @@ def test_a_mistake_in_the_extended_file_is_told_there(write: Write):
         ('a={"b": [true, null, 1.5e-3]}', {"a": {"b": [True, None, 1.5e-3]}}),
         ('a="\\ud83d\\udc31 \\u00e9 \\" \\n"', {"a": '🐱 é " \n'}),
         ("a=🐱", {"a": "🐱"}),
+        ('a="x\\ud83d"', {"a": "x\ufffd"}),  # half a character is none
         ("m.k.z=3", {"m": {"k": {"z": 3}}}),
         ("m.k.new=3", {"m": {"k": {"z": 1, "new": 3}}}),
         ("m.k=3", {"m": {"k": 3}}),
@@ -372,6 +373,12 @@ def test_overridden_values_are_placed_on_the_command_line(write: Write):
     assert source.place(("new", "type")) == "command line: new.x=3"
     assert source.place(("a",)) == "command line: a.b=4"
     assert source.place(("m", "k"), at_key=True) == "command line: m.k=[5]"
+
+
+def test_an_override_leaves_no_places_of_what_it_replaced(write: Write):
+    source = read_source(write("a: 1\nb: [x, {c: 2}]\n"), ["b=[y]"])
+    assert not source.has(("b", 1, "c"))
+    assert source.place(("b", 1, "c")) == "command line: b=[y]"
 
 
 def test_a_mapping_from_python_is_a_source_too():

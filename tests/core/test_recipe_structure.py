@@ -31,6 +31,7 @@ class Options:
     where: Path = option(Path("out"), "A place.")
     maybe: int | None = option(None, "Perhaps.", validator=validators.optional(validators.ge(1)))
     mode: Literal["constant", "linear", "cosine"] = option("constant", "A course.")
+    sides: Literal[1, 2] = option(1, "Sides.")
     level: Literal["auto"] | float = option("auto", "A level.")
     texts: str | list[str] = option("x", "Texts.")
     size: tuple[int, int] = option((2, 3), "A size.", validator=validators.deep_iterable(validators.ge(1)))
@@ -212,6 +213,8 @@ def test_a_misspelt_choice_is_told_the_nearest(mistakes: Callable[..., list[str]
     expected = "mode: expected one of constant, linear, cosine, got"
     assert mistakes(mode="cosin") == [f"{expected} 'cosin' (text)\n    did you mean cosine?"]
     assert mistakes(mode="xyz") == [f"{expected} 'xyz' (text)"]
+    assert mistakes(sides=True) == ["sides: expected one of 1, 2, got true"]
+    assert mistakes(sides=2.0) == ["sides: expected one of 1, 2, got 2.0 (a number)"]
     assert mistakes(mode=3) == [f"{expected} 3 (a whole number)"]
 
 
@@ -263,6 +266,17 @@ def test_all_mistakes_come_out_in_one_pass(mistakes: Callable[..., list[str]]):
         "table.a[0]: expected a whole number, got 'b' (text)",
         "table[1]: expected text, got 1 (a whole number)",
     ]
+
+
+def test_a_mistake_in_a_key_is_told_apart_from_one_in_its_value(registry: Registry):
+    data = {"type": "A", "table": {7: [1], "a": 3}, "cuont": 1}
+    with pytest.raises(Mistakes) as caught:
+        Structurer(registry, Path()).selection("model", data)
+    assert {one.path: one.at_key for one in caught.value.problems} == {
+        ("cuont",): True,
+        ("table", 7): True,
+        ("table", "a"): False,
+    }
 
 
 def test_required_keys_are_missed_with_what_they_mean(mistakes: Callable[..., list[str]]):

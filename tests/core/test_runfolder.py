@@ -11,7 +11,7 @@ from vidgen.errors import RunError, UserError
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run with three checkpoints and things that are none."""
-    for name in ("epoch0-global_step9", "epoch1-global_step10", "epoch0-global_step5"):
+    for name in ("epoch0-global_step9", "epoch0-global_step10", "epoch0-global_step5"):
         (tmp_path / "run/checkpoints" / name).mkdir(parents=True)
     for name in ("epoch1-global_step11.tmp", ".epoch1-global_step12", "epoch1-global_stepx", "epoch-global_step13"):
         (tmp_path / "run/checkpoints" / name).mkdir()
@@ -30,9 +30,9 @@ def test_checkpoints_are_ordered_by_step_and_only_whole_ones_count(run: Path):
     assert [path.name for path in runfolder.checkpoints(run)] == [
         "epoch0-global_step5",
         "epoch0-global_step9",
-        "epoch1-global_step10",
+        "epoch0-global_step10",
     ]
-    assert runfolder.latest(run) == run / "checkpoints/epoch1-global_step10"
+    assert runfolder.latest(run) == run / "checkpoints/epoch0-global_step10"
 
 
 def test_a_run_that_saved_nothing_has_no_checkpoint(tmp_path: Path):
@@ -41,7 +41,7 @@ def test_a_run_that_saved_nothing_has_no_checkpoint(tmp_path: Path):
 
 
 def test_a_checkpoint_is_found_from_its_run_or_from_itself(run: Path):
-    assert runfolder.find_checkpoint(run) == run / "checkpoints/epoch1-global_step10"
+    assert runfolder.find_checkpoint(run) == run / "checkpoints/epoch0-global_step10"
     first = run / "checkpoints/epoch0-global_step5"
     assert runfolder.find_checkpoint(first) == first
     with pytest.raises(UserError) as caught:

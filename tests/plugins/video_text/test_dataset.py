@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
 from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Context, Dataset
 from vidgen_video_text import VideoTextOptions, vidgen_datasets
 from vidgen_video_text.dataset import build
 from vidgen_video_text.shared import SharedTable
+from vidgen_video_text.still import read_still
 
 SIZE = (34, 50)
 
@@ -98,6 +98,14 @@ def test_an_image_is_one_frame_without_a_rate(make, image):
     assert (sample.text, sample.fps) == ("green", 0.0)
 
 
+def test_center_halves_images_first_and_resize_crop_does_not(make, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 64), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    for name, first in (("center", True), ("resize_crop", False)):
+        video = make("noise.png,x", transform_name=name).get(0, 1, (20, 20), rng()).video
+        assert (video.numpy() == read_still(tmp_path / "noise.png", (20, 20), halve_first=first)).all()
+
+
 def test_an_image_where_a_video_is_asked_is_refused_with_the_way_out(make, image, tmp_path):
     with pytest.raises(UserError) as raised:
         make("still.png,green").get(0, 5, (12, 20), rng())
@@ -108,7 +116,9 @@ def test_an_image_where_a_video_is_asked_is_refused_with_the_way_out(make, image
 
 
 def test_images_are_repeated_on_demand_and_then_count_as_long_enough(make, image):
-    dataset = make("still.png,green,1", header="path,text,num_frames", repeat_images=True, context=Context(num_frames=5))
+    dataset = make(
+        "still.png,green,1", header="path,text,num_frames", repeat_images=True, context=Context(num_frames=5)
+    )
     video = dataset.get(0, 5, (12, 20), rng()).video
     assert video.shape == (3, 5, 12, 20)
     assert (video == video[:, :1]).all()
@@ -117,7 +127,7 @@ def test_images_are_repeated_on_demand_and_then_count_as_long_enough(make, image
 
 def test_a_clip_that_is_too_short_is_refused_by_row_and_length(make, write_video, tmp_path):
     write_video("a.mp4", 9)
-    with pytest.raises(UserError, match="row 1 .*a.mp4: it has 9 frames, 10 are asked for"):
+    with pytest.raises(UserError, match=r"row 1 .*a.mp4: it has 9 frames, 10 are asked for"):
         make("a.mp4,x", "a.mp4,y").get(1, 10, SIZE, rng())
 
 
@@ -139,20 +149,20 @@ def test_media_that_cannot_be_read_fail_with_row_path_and_reason(name, make, wri
 
 def test_a_missing_file_fails_with_row_and_path(make, write_video, tmp_path):
     write_video("a.mp4", 9)
-    with pytest.raises(RunError, match="row 1 .*gone.mp4: no such file"):
+    with pytest.raises(RunError, match=r"row 1 .*gone.mp4: no such file"):
         make("a.mp4,x", "gone.mp4,y").get(1, 1, SIZE, rng())
 
 
 def test_a_loop_of_links_is_a_missing_file(make, write_video, tmp_path):
     write_video("a.mp4", 9)
     (tmp_path / "loop.mp4").symlink_to("loop.mp4")
-    with pytest.raises(RunError, match="row 1 .*loop.mp4: no such file"):
+    with pytest.raises(RunError, match=r"row 1 .*loop.mp4: no such file"):
         make("a.mp4,x", "loop.mp4,y").get(1, 1, SIZE, rng())
 
 
 def test_a_wrong_root_is_noticed_at_once(make, write_video):
     write_video("a.mp4", 9)
-    with pytest.raises(UserError, match="row 0: no such file: .*b.mp4. Set `root`"):
+    with pytest.raises(UserError, match=r"row 0: no such file: .*b\.mp4. Set `root`"):
         make("b.mp4,x", "a.mp4,x")
 
 

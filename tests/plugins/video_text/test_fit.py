@@ -1,7 +1,6 @@
 """Scaling and cutting."""
 
 import pytest
-
 from vidgen_video_text.fit import Fit, cover
 
 

@@ -3,7 +3,6 @@
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-
 from vidgen.errors import UserError
 from vidgen_video_text.metadata import check_inside, read_table
 
@@ -40,8 +39,8 @@ def test_the_same_table_is_read_from_csv_parquet_and_json_lines(tmp_path):
     parquet = tmp_path / "meta.parquet"
     pa.parquet.write_table(pa.table({**pa.Table.from_pylist(rows).to_pydict(), "other": [[1], [2, 3]]}), parquet)
     escaped = CAPTION.replace('"', '\\"').replace("\n", "\\n")
-    lines = f'{{"path": "a.mp4", "text": "{escaped}", "num_frames": 60, "fps": 30.0, "x": {{"y": 1}}}}\n{{"path": "b.mp4"}}\n'
-    jsonl = written(tmp_path, lines, "meta.jsonl")
+    first = f'{{"path": "a.mp4", "text": "{escaped}", "num_frames": 60, "fps": 30.0, "x": {{"y": 1}}}}'
+    jsonl = written(tmp_path, first + '\n{"path": "b.mp4"}\n', "meta.jsonl")
     assert [read_table(path).to_pylist() for path in (csv, parquet, jsonl)] == [rows] * 3
     assert read_table(csv).schema == read_table(parquet).schema == read_table(jsonl).schema
 
@@ -82,8 +81,8 @@ def test_counts_written_with_a_decimal_point_are_counts(tmp_path):
         ("meta.csv", "path,text\na.mp4,x\n,y\n", "row 1 (counting from 0) has no path"),
         ("meta.csv", "path,text\na.mp4,x\nb.mp4,y,z\n", "Row #3: Expected 2 columns, got 3: b.mp4,y,z"),
         ("meta.csv", "path,num_frames\na.mp4,many\n", "Row #2: CSV conversion error to double: invalid value 'many'"),
-        ("meta.csv", b"path,text\na.mp4,caf\xe9\n", "invalid UTF8 data"),
-        ("meta.csv", b"path,t\xe9xt\na.mp4,x\n", "'utf-8' codec can't decode"),
+        ("meta.csv", b"path,text\na.mp4,caf\xe9\n", "'utf-8' codec can't decode"),
+        ("meta.csv", b"path,text\n" + b"a.mp4,x\n" * 50_000 + b"a.mp4,caf\xe9\n", "invalid UTF8 data"),
         ("meta.jsonl", "", "Empty JSON"),
         ("meta.jsonl", '{"path": "a.mp4"\n', "JSON parse error"),
         ("meta.jsonl", '{"path": "a.mp4", "num_frames": "60"}\n', "Column(/num_frames) changed from number to string"),
@@ -100,7 +99,7 @@ def test_what_is_no_table_is_refused_by_name_and_reason(name, text, reason, tmp_
     message = str(raised.value)
     assert message.startswith(f"{path} cannot be read as a table of samples")
     assert reason in message
-    assert "expected: a table with a column path" in message
+    assert "expected: a table" in message and "with a column path" in message
 
 
 @pytest.mark.parametrize("bad", ["../secret.mp4", "a/../../secret.mp4", "/etc/passwd", "/data/clips2/a.mp4"])

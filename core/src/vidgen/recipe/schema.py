@@ -4,6 +4,7 @@ Field names follow Open-Sora's. Sizes are pixels (rows, columns); frame counts a
 """
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from vidgen.errors import Problem, RunError
 from vidgen.runfolder import find_checkpoint, read_state
 
 AT_LEAST_ONE = validators.ge(1)
-POSITIVE = validators.gt(0)
+POSITIVE: Any = validators.and_(validators.gt(0), validators.lt(inf))
 NOT_NEGATIVE = validators.ge(0)
 SHARE = validators.and_(validators.ge(0), validators.lt(1))
 OPTIONAL_COUNT = validators.optional(AT_LEAST_ONE)

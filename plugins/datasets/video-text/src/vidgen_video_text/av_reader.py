@@ -9,14 +9,15 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from itertools import dropwhile
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from vidgen_video_text.orientation import orientation_of
+from vidgen_video_text.orientation import Orientation, orientation_of
 from vidgen_video_text.reader import Choose, Clip, FitTo, Probe, Unreadable
 from vidgen_video_text.timeline import Timeline, read_timeline, walk_packets
 from vidgen_video_text.window import TooShort
@@ -27,8 +28,8 @@ STEPS_BACK = (0, 16, 256)
 """Frames before the first one wanted to seek to, tried in turn: some formats are sought by decoding time, or not at key
 frames. After the last, the file is decoded from its beginning."""
 SPARED = ("h264",)
-"""Decoders told to leave out frames that are neither wanted nor needed for others. That is a quarter faster; H.264 marks
-such frames beyond doubt, while FFmpeg's AV1 decoder gives wrong frames then."""
+"""Decoders told to leave out frames that are neither wanted nor needed for others. That is a quarter faster; H.264
+marks such frames beyond doubt, while FFmpeg's AV1 decoder gives wrong frames then."""
 
 Ranked = tuple[int, av.VideoFrame]
 Picture = Callable[[av.VideoFrame], list[NDArray[np.uint8]]]
@@ -88,7 +89,7 @@ def _choose(choose: Choose, total: int, *, promised: int) -> NDArray[np.int64]:
             raise
         reason = f"its index promises {promised} frames, but only {total} can be decoded, and {error.needed} are needed"
         raise Unreadable(reason) from None
-    assert 0 <= wanted[0] and wanted[-1] < total, "choose names frames that are not there"
+    assert wanted[0] >= 0 and wanted[-1] < total, "choose names frames that are not there"
     return wanted
 
 
@@ -98,6 +99,8 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
             stream = _first_video(container)
+            for other in set(container.streams) - {stream}:
+                other.discard = Discard.all
             stream.thread_type = "NONE"
             stream.codec_context.thread_count = 1
             yield container, stream
@@ -138,7 +141,11 @@ def _from_start(path: Path) -> Generator[Ranked, None, None]:
 
 
 def _from_key(
-    container: av.container.InputContainer, stream: av.VideoStream, timeline: Timeline, wanted: NDArray[np.int64], back: int
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    timeline: Timeline,
+    wanted: NDArray[np.int64],
+    back: int,
 ) -> Generator[Ranked, None, None]:
     """Frames from a key frame at or before frame `first` on, looked for from `back` frames before that.
 
@@ -203,16 +210,23 @@ def _picture_maker(fit_to: FitTo) -> Picture:
     BT.601, as FFmpeg's tools take them. Planes are made, not interleaved pixels: FFmpeg does that twice as fast.
     """
     reformatter = VideoReformatter()
+    orientation: Orientation | None = None
 
     def picture(frame: av.VideoFrame) -> list[NDArray[np.uint8]]:
-        orientation = orientation_of(frame)
+        nonlocal orientation
+        orientation = orientation or orientation_of(frame)
         fit = fit_to(orientation.shown((frame.height, frame.width)))
         rows, columns = orientation.shown(fit.scaled)
         scaled = reformatter.reformat(
             frame, width=columns, height=rows, format="gbrp", interpolation=SCALING, threads=1
         )
-        green, blue, red = (np.frombuffer(plane, np.uint8).reshape(rows, plane.line_size) for plane in scaled.planes)
+        green, blue, red = (_pixels(plane) for plane in scaled.planes)
         window = slice(fit.top, fit.top + fit.size[0]), slice(fit.left, fit.left + fit.size[1])
         return [orientation.upright(plane[:, :columns])[window] for plane in (red, green, blue)]
 
     return picture
+
+
+def _pixels(plane: Any) -> NDArray[np.uint8]:
+    """A view of a plane, with the padding at the end of its rows."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)

@@ -63,14 +63,16 @@ class VideoText:
         """Row `row` as uint8 RGB video (3, num_frames, *size) with its caption and frame rate (0 for a still image).
 
         A video gives equally spaced frames of a window of num_frames * frame_interval frames (of fewer, when it is
-        shorter) at a place drawn from `rng`. Raises: UserError, when the media is an image or too short for what is asked;
-        RunError, when it is missing or cannot be read; both name row and file.
+        shorter) at a place drawn from `rng`. Raises: UserError, when the media is an image or too short for what is
+        asked; RunError, when it is missing or cannot be read; both name row and file.
         """
         text = self._source.table.column("text")[row].as_py()
         path = media_path(self._root, self._source.table.column("path")[row].as_py())
         where = f"{self._data_path}, row {row} (counting from 0): {path}"
         if not path.is_file():
-            raise RunError(f"{where}: no such file. Correct the table, or set `root` to the folder its paths start from.")
+            raise RunError(
+                f"{where}: no such file. Correct the table, or set `root` to the folder its paths start from."
+            )
         check_transform(self._cutting.transform_name, size)
         try:
             if is_still(path):
@@ -85,8 +87,9 @@ class VideoText:
     def _still(self, path: Path, num_frames: int, size: Size, where: str) -> NDArray[np.uint8]:
         if num_frames > 1 and not self._cutting.repeat_images:
             raise UserError(
-                f"{where}: an image where a video is expected ({num_frames} frames are asked for). Set `num_frames: 1`, "
-                "leave images out of the table, or set `repeat_images: true` to make clips of equal frames of them."
+                f"{where}: an image where a video is expected ({num_frames} frames are asked for). Set "
+                "`num_frames: 1`, leave images out of the table, or set `repeat_images: true` to make clips of equal "
+                "frames of them."
             )
         image = read_still(path, size, halve_first=self._cutting.transform_name == "center")
         return np.repeat(image, num_frames, axis=1)

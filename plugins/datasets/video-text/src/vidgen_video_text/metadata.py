@@ -23,7 +23,10 @@ COUNTS = ("num_frames", "height", "width")
 NUMBERS = (*COUNTS, "fps")
 BLANKS = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "none", "NA", "N/A", "#N/A"]
 BLOCK = 16 << 20
-EXPECTED = "expected: a table with a column path, for training a column text, and where known " + ", ".join(NUMBERS)
+EXPECTED = (
+    "expected: a table (CSV with a header, in UTF-8; Parquet; JSON lines) with a column path, for training a column "
+    f"text, and where known {', '.join(NUMBERS)}"
+)
 
 
 def read_table(data_path: Path) -> pa.Table:

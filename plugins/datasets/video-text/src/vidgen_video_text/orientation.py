@@ -1,9 +1,12 @@
 """Which way up a frame is shown: the display matrix that cameras store instead of turning the pixels."""
 
+from typing import Any
+
 import numpy as np
 from attrs import frozen
 from av import VideoFrame
 from av.sidedata.sidedata import Type
+from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 from vidgen_video_text.fit import Size
@@ -30,16 +33,18 @@ class Orientation:
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """The orientation of a decoded frame; angles between are taken to the nearest quarter turn."""
+    # A frame whose side data was looked at lives until Python's next search for cycles. So look at a tiny copy's.
+    small: Any = frame.reformat(width=2, height=2, interpolation=Interpolation.POINT, threads=1)
     try:
-        matrix = next((data for data in frame.side_data if data.type is Type.DISPLAYMATRIX), None)
+        matrices = [bytes(data) for data in small.side_data if data.type is Type.DISPLAYMATRIX]
     except ValueError:  # side data newer than PyAV's list of it hides the matrix; its angle is still told
         return _turned(frame.rotation)
-    return Orientation() if matrix is None else _from_matrix(np.frombuffer(bytes(matrix), np.int32))
+    return _from_matrix(np.frombuffer(matrices[0], np.int32)) if matrices else Orientation()
 
 
 def _from_matrix(matrix: NDArray[np.int32]) -> Orientation:
-    """A display matrix (ISO/IEC 14496-12, section 8.2.2) sends column x and row y to (a x + c y, b x + d y); it is stored
-    as a, b, u, c, d, v, x, y, w."""
+    """A display matrix (ISO/IEC 14496-12, section 8.2.2) sends column x and row y to (a x + c y, b x + d y); it is
+    stored as a, b, u, c, d, v, x, y, w."""
     a, b, _, c, d = matrix[:5].astype(float)
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Orientation(transposed=True, rows=bool(b < 0), columns=bool(c < 0))

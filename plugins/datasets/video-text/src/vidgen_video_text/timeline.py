@@ -18,8 +18,8 @@ class Timeline:
     """The frames of a stream, in the order they are shown.
 
     times: of every frame, in units of the stream's time base, rising, (frames,).
-    timed: a decoded frame carries its own time. If not (AVI stores none), `times` tell the order of packets, and decoded
-        frames must be counted from a key frame on.
+    timed: a decoded frame carries its own time. If not (AVI stores none), `times` are those of packets, which only in
+        streams without reordering are those of frames.
     """
 
     times: NDArray[np.int64]
