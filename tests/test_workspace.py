@@ -14,7 +14,17 @@ PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml")
 CORE = ROOT / "core"
 MODULE_OF = {"pillow": "PIL", "pyyaml": "yaml"}  # where a distribution's module has another name
 ROOM = ("recipe", "engine", "cli", "testing")
-GROUND_FLOOR = ("component", "errors", "interfaces", "rng", "attention", "weights", "conditioning", "guidance", "runfolder")
+GROUND_FLOOR = (
+    "component",
+    "errors",
+    "interfaces",
+    "rng",
+    "attention",
+    "weights",
+    "conditioning",
+    "guidance",
+    "runfolder",
+)
 
 
 def project(folder: Path) -> dict:
@@ -108,7 +118,9 @@ def test_uv_knows_every_member() -> None:
 
 
 def test_every_requirement_is_pinned_in_the_tested_set() -> None:
-    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    pinned = {
+        line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+    }
     for folder in [CORE, *PLUGINS]:
         for text in project(folder)["dependencies"]:
             name = re.split(r"[\[<>=~! ]", text)[0].lower()

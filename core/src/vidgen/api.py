@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from vidgen.errors import RecipeError
+from vidgen.errors import RecipeError, UserError
+from vidgen.hookspecs import KINDS
 from vidgen.interfaces import Context
 from vidgen.recipe import Recipe, load_recipe
 from vidgen.recipe.structure import Mistakes, Structurer
@@ -12,7 +13,7 @@ from vidgen.registry import Registry
 __all__ = ["build", "load_recipe", "run"]
 
 
-def build(kind: str, type: str, **options: Any) -> Any:
+def build(kind: str, type: str, /, **options: Any) -> Any:
     """Build one component outside any recipe.
 
     kind: `model`, `text_encoder`, `autoencoder`, `scheduler`, ... (`vidgen.hookspecs.KINDS`). type: its name. options:
@@ -20,6 +21,8 @@ def build(kind: str, type: str, **options: Any) -> Any:
 
     >>> vae = vidgen.build("autoencoder", "pixel", patch=(1, 4, 4))
     """
+    if kind not in KINDS:
+        raise UserError(f"no such kind of component: {kind!r}. Kinds are {', '.join(KINDS)}.")
     registry = Registry.discover()
     try:
         selection = Structurer(registry, Path()).selection(kind, {"type": type, **options})

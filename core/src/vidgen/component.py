@@ -4,6 +4,8 @@ Read by every plugin's `__init__`, so nothing here may import torch.
 """
 
 from collections.abc import Mapping
+from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any, NewType
 
@@ -85,7 +87,10 @@ def preset(options: type, name: str, **defaults: Any) -> type:
         raise TypeError(f"{options.__name__} has no {', '.join(unknown)}")
     changed = {
         key: attrs.field(
-            default=value, type=known[key].type, validator=known[key].validator, metadata=dict(known[key].metadata)
+            factory=partial(copy, value),
+            type=known[key].type,
+            validator=known[key].validator,
+            metadata=dict(known[key].metadata),
         )
         for key, value in defaults.items()
     }

@@ -18,6 +18,8 @@ def null_conditioning_for(
 ) -> dict[str, Tensor]:
     """The unconditional half of guidance: the encoded negative texts (one per sample) where given, else the model's
     own null caption, else the encoding of the empty text."""
+    if not conditioning:
+        return {}
     if negative is None:
         null = model.null_conditioning(conditioning)
         if null is not None:

@@ -99,7 +99,7 @@ def test_draws_depend_on_epoch_and_row_alone(num_workers: int) -> None:
 def test_a_failing_sample_keeps_its_error(num_workers: int) -> None:
     dataset = Rows(12, broken=2)
     loader = make_loader(dataset, Stream(dataset, Shifting(), Position(), 1), 0, num_workers, pin=False)
-    with pytest.raises(RunError, match="^row 2 is broken$"):
+    with pytest.raises(RunError, match=r"^row 2 is broken$"):
         list(batches(loader))
 
 

@@ -77,7 +77,7 @@ def test_a_full_disk_leaves_earlier_checkpoints_whole(tmp_path: Path) -> None:
 
     full = run_command(tmp_path, {"max_steps": 4, "resume": "latest"}, preexec_fn=small_files_only)
     assert full.returncode == 1, full.stderr
-    assert f"could not be written" in full.stderr and f"{newest} is intact" in full.stderr
+    assert "could not be written" in full.stderr and f"{newest} is intact" in full.stderr
     assert "Traceback" not in full.stderr
     assert runfolder.latest(tmp_path / "run") == newest
     after = tensors_of(tmp_path / "run", 2)

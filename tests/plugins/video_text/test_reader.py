@@ -175,16 +175,33 @@ def test_damaged_frames_are_refused(write_video):
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
 def test_nothing_before_the_key_frame_and_after_the_window_is_decoded(name, write_video, numbers_in):
-    path = write_video(name, 60, gop=12)
+    path = write_video(name, 60, gop=12, codec_options={"sc_threshold": "0"})
     with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    data = bytearray(path.read_bytes())
-    for position, size in packets[1:24] + packets[36:]:
-        data[position + size // 2 : position + size - 1] = bytes(size - 1 - size // 2)
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    data = path.read_bytes()
+    for packet in packets[1:24] + packets[36:]:
+        assert data.count(packet) == 1
+        data = data.replace(packet, b"\x7f\xff\xff\xff" + packet[4:])  # the length of its first part, far too long
     path.write_bytes(data)
     assert numbers_in(read(path, [24, 27, 30])) == [24, 27, 30]
-    with pytest.raises(Unreadable):
-        read(path, list(range(60)))
+    for wanted in ([1, 2], [45, 46], [23, 24]):
+        with pytest.raises(Unreadable, match="Invalid data"):
+            read(path, wanted)
+
+
+def test_frames_that_build_on_a_damaged_one_are_refused_and_those_of_the_next_key_frame_are_not(
+    write_video, numbers_in
+):
+    path = write_video("a.mkv", 48, codec="mpeg4", gop=24)
+    with av.open(str(path)) as container:
+        packet = [bytes(packet) for packet in container.demux(video=0) if packet.size][5]
+    data = path.read_bytes()
+    assert data.count(packet) == 1
+    path.write_bytes(data.replace(packet, packet[: len(packet) // 2] + bytes(len(packet) - len(packet) // 2)))
+    assert numbers_in(read(path, [2, 4])) == [2, 4]
+    with pytest.raises(Unreadable, match="frame 9 is damaged, or one before"):
+        read(path, [9, 10])
+    assert numbers_in(read(path, [30, 31])) == [30, 31]
 
 
 def test_files_that_are_no_video_are_refused_with_the_reason(tmp_path):

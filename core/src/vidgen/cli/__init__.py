@@ -3,6 +3,7 @@
 Nothing here imports torch; a command that needs it does so when it starts work.
 """
 
+from collections.abc import Iterator
 from importlib import import_module
 
 import click
@@ -39,15 +40,24 @@ class Commands(click.Group):
 
     def _of_plugins(self) -> dict[str, click.Command]:
         from vidgen.errors import UserError
-        from vidgen.registry import Registry
 
         commands: dict[str, click.Command] = {}
-        for offered in Registry.discover().hooks.hook.vidgen_commands():
-            for command in offered:
-                if command.name in COMMANDS or command.name in commands:
-                    raise UserError(f"two plugins offer the command {command.name!r}: uninstall one of them")
-                commands[str(command.name)] = command
+        for command in _offered():
+            if command.name in COMMANDS or command.name in commands:
+                raise UserError(f"two plugins offer the command {command.name!r}: uninstall one of them")
+            commands[str(command.name)] = command
         return commands
+
+
+def _offered() -> Iterator[click.Command]:
+    """Commands of plugins; one whose commands cannot be loaded says so and stops nobody else."""
+    from vidgen.registry import Registry
+
+    for name, plugin in Registry.discover().hooks.list_name_plugin():
+        try:
+            yield from getattr(plugin, "vidgen_commands", tuple)()
+        except Exception as error:
+            click.echo(f"the commands of {name} could not be loaded: {type(error).__name__}: {error}", err=True)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,9 +5,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from vidgen.cli.table import console, table
 from vidgen.registry import Registry
 
 LIBRARIES = ("torch", "av", "numpy", "pillow", "safetensors", "pyarrow", "transformers", "diffusers", "decord")
@@ -21,20 +20,18 @@ KERNELS = {
 @click.command()
 def command() -> None:
     """Print versions, devices, optional kernels, and plugins that could not be loaded."""
-    console = Console()
-    table = Table("what", "found", box=None, pad_edge=False, header_style="bold")
-    table.add_row("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    rows = table("what", "found")
+    rows.add_row("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     for name in ("vidgen", *LIBRARIES):
-        table.add_row(name, _version(name))
+        rows.add_row(name, _version(name))
     for label, found in (*_devices(), *((name, _kernel(name, use)) for name, use in KERNELS.items())):
-        table.add_row(label, found)
+        rows.add_row(label, found)
     registry = Registry.discover()
-    table.add_row("components", f"{len(registry.offers())} from {len(registry.versions())} distributions")
-    console.print(table)
+    rows.add_row("components", f"{len(registry.offers())} from {len(registry.versions())} distributions")
+    out = console()
+    out.print(rows)
     for broken in registry.broken:
-        console.print(
-            f"could not be loaded: {broken.plugin} of {broken.distribution}: {broken.error}", style="red", markup=False
-        )
+        out.print(f"could not be loaded: {broken.plugin} of {broken.distribution}: {broken.error}", style="red")
 
 
 def _version(distribution: str) -> str:

@@ -10,8 +10,9 @@ from vidgen.errors import RunError, VidgenError
 
 def shown(command: click.Command, prog_name: str) -> None:
     """Run a command and exit the process. Exit status: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
+    arguments = [text for text in sys.argv[1:] if text != "--traceback"]  # wherever it stands
     try:
-        command.main(prog_name=prog_name, standalone_mode=False)
+        command.main(arguments, prog_name=prog_name, standalone_mode=False)
     except click.exceptions.Abort:
         _leave("interrupted", 130)
     except click.ClickException as error:

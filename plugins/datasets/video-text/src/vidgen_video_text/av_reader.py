@@ -183,14 +183,18 @@ def _packets_from_key(
 
 
 def _collect(frames: Iterator[Ranked], wanted: NDArray[np.int64], picture: Picture) -> NDArray[np.uint8]:
-    """Pictures of the frames wanted, (3, T, H, W); one that the decoder leaves out is replaced by the next."""
-    clip = None
+    """Pictures of the frames wanted, (3, T, H, W); one that the decoder leaves out is replaced by the next.
+
+    A damaged frame spoils those after it up to the next key frame, of which the decoder does not tell.
+    """
+    clip, damaged = None, False
     done, last = 0, -1
     for last, frame in frames:
+        damaged = frame.is_corrupt or (damaged and not frame.key_frame)
         if last < wanted[done]:
             continue
-        if frame.is_corrupt:
-            raise Unreadable(f"frame {last} is damaged")
+        if damaged:
+            raise Unreadable(f"frame {last} is damaged, or one before that it builds on")
         pixels = picture(frame)
         if clip is None:
             clip = np.empty((3, len(wanted), *pixels[0].shape), np.uint8)
