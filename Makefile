@@ -12,12 +12,12 @@ SPACE := $(EMPTY) $(EMPTY)
 install: $(STAMP)
 
 # The build backend is installed first, so that no project builds in an environment of its own.
-$(STAMP): pyproject.toml constraints.txt hatch_build.py $(PROJECTS:%=%/pyproject.toml)
+$(STAMP): pyproject.toml constraints.txt requirements-dev.txt $(PROJECTS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
-		$(PROJECTS:%=-e ./%) -e .[dev]
+		$(PROJECTS:%=-e ./%) -r requirements-dev.txt
 	touch $@
 
 demo: install

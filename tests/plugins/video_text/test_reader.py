@@ -178,10 +178,12 @@ def test_nothing_before_the_key_frame_and_after_the_window_is_decoded(name, writ
     path = write_video(name, 60, gop=12, codec_options={"sc_threshold": "0"})
     with av.open(str(path)) as container:
         packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
-    data = path.read_bytes()
-    for packet in packets[1:24] + packets[36:]:
-        assert data.count(packet) == 1
-        data = data.replace(packet, b"\x7f\xff\xff\xff" + packet[4:])  # the length of its first part, far too long
+    data, place = bytearray(path.read_bytes()), 0
+    for number, packet in enumerate(packets):
+        place = data.index(packet, place)
+        if 0 < number < 24 or number >= 36:
+            data[place : place + 4] = b"\x7f\xff\xff\xff"  # the length of its first part, far too long
+        place += len(packet)
     path.write_bytes(data)
     assert numbers_in(read(path, [24, 27, 30])) == [24, 27, 30]
     for wanted in ([1, 2], [45, 46], [23, 24]):

@@ -38,9 +38,8 @@ def check(path, count):
     whole = decoded_whole(path)
     assert len(whole) == count
     size = whole.shape[1:3]
-    rng = np.random.default_rng(0)
-    for _ in range(8):
-        wanted = rng.integers(0, count - 3) + np.array([0, 1, 3])
+    for start in range(0, count - 3, max(1, count // 16)):
+        wanted = start + np.array([0, 1, 3])
         frames, total = read(path, wanted, size)
         assert total == count
         assert np.abs(whole[wanted].astype(int) - frames.transpose(1, 2, 3, 0)).max() <= 1
