@@ -4,6 +4,7 @@ Reads safetensors, and torch files with `weights_only=True` (a pickle that needs
 code from a file.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from hashlib import blake2b
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 
 from vidgen import runfolder
 from vidgen.errors import RunError, UserError
+
+LOG = logging.getLogger("vidgen")
 
 State = dict[str, Tensor]
 SAFETENSORS_SUFFIX = ".safetensors"
@@ -60,7 +63,9 @@ def load_into(
     state = convert(state) if convert else state
     missing = _check(module, state, path, allow_missing)
     module.load_state_dict(state, strict=False)
-    return Report(path, len(state), len(module.state_dict()), missing)
+    report = Report(path, len(state), len(module.state_dict()), missing)
+    LOG.info("%s", report)
+    return report
 
 
 def find_weights(path: Path, *, ema: bool = True) -> Path:

@@ -19,21 +19,17 @@ LOG = logging.getLogger("vidgen")
 
 
 class Progress:
-    """Observes a run; also the log's handler while it lasts, so that lines and bar do not overwrite each other."""
+    """Observes a run. console: the one the log goes to, so that lines and bar do not overwrite each other."""
 
-    def __init__(self, info: RunInfo) -> None:
-        self._info = info
-        self._console = Console(stderr=True)
+    def __init__(self, info: RunInfo, console: Console) -> None:
+        self._info, self._console = info, console
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         self._bar = Bar(*columns, TextColumn("{task.fields[numbers]}"), console=self._console, transient=True)
-        self._handler = _line_handler(self._console)
-        self._handler.addFilter(lambda record: record.levelno < logging.ERROR)  # whoever called prints the error
         self._tasks: dict[str, TaskID] = {}
         self._begun = 0.0
 
     def __enter__(self) -> "Progress":
         self._begun = time.monotonic()
-        LOG.addHandler(self._handler)
         if self._console.is_terminal:
             self._bar.start()
         return self
@@ -42,7 +38,6 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
-        LOG.removeHandler(self._handler)
 
     def advance(self, name: str, done: int, total: int | None, numbers: str = "") -> None:
         """Move the bar of one activity, such as `train` or `sample`."""
@@ -80,11 +75,13 @@ class Progress:
             LOG.info("wrote %d samples to %s", len(samples), samples[0].path.parent)
 
 
-def _line_handler(console: Console) -> logging.Handler:
-    if console.is_terminal:
-        return RichHandler(console=console, show_path=False, show_level=False, markup=False)
-    handler = logging.StreamHandler(console.file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+def line_handler(console: Console) -> logging.Handler:
+    """A handler that writes the log to the terminal; errors are left to whoever called, who prints them."""
+    handler: logging.Handler = RichHandler(console=console, show_path=False, show_level=False, markup=False)
+    if not console.is_terminal:
+        handler = logging.StreamHandler(console.file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.addFilter(lambda record: record.levelno < logging.ERROR)
     return handler
 
 

@@ -1,20 +1,18 @@
 """`job: sample`: prompts to clips."""
 
-import logging
 from collections.abc import Mapping
 
 import torch
 from attrs import evolve
+from rich.console import Console
 
 from vidgen import weights
 from vidgen.engine.parts import Parts, build_parts, describe, shared_context
 from vidgen.engine.sampler import Sampler, all_prompts, make_sampler, measure
-from vidgen.engine.session import Session, owned_folder
+from vidgen.engine.session import Session, logging_to, owned_folder
 from vidgen.interfaces import Context, RunInfo
 from vidgen.recipe.load import recipe_hash
 from vidgen.recipe.schema import SampleRecipe
-
-LOG = logging.getLogger("vidgen")
 
 
 def build(options: SampleRecipe, context: Context) -> "SampleJob":
@@ -31,10 +29,10 @@ class SampleJob:
 
     def run(self) -> None:
         """Sample, write, measure."""
-        info = RunInfo("sample", self.recipe.outputs)
-        with owned_folder(self.recipe.outputs), Session(info, self.recipe.trackers, self.context) as session:
+        outputs = self.recipe.outputs
+        with owned_folder(outputs), logging_to(outputs) as console, self._session(console) as session:
             sampler = self._sampler(self._parts(), session)
-            samples = list(sampler.run(self.recipe.outputs, stopped=lambda: bool(session.stopped)))
+            samples = list(sampler.run(outputs, stopped=lambda: bool(session.stopped)))
             session.hooks.vidgen_samples_written(step=0, samples=samples)
             registry = self.context.registry
             metrics = [registry.build(one, self.context) for one in self.recipe.metrics] if registry else []
@@ -50,11 +48,14 @@ class SampleJob:
         steps = str(parts.scheduler.num_sampling_steps)
         return {**describe(parts), "samples": str(count), "denoising steps": steps, "outputs": str(self.recipe.outputs)}
 
+    def _session(self, console: Console) -> Session:
+        return Session(RunInfo("sample", self.recipe.outputs), self.recipe.trackers, self.context, console)
+
     def _parts(self) -> Parts:
         checkpoint = self.recipe.checkpoint
         parts = build_parts(self.recipe, evolve(self.context, load_weights=checkpoint is None))
         if checkpoint is not None:
-            LOG.info("%s", weights.load_into(parts.model, checkpoint, ema=self.recipe.ema))
+            weights.load_into(parts.model, checkpoint, ema=self.recipe.ema)
         return parts
 
     def _sampler(self, parts: Parts, session: Session) -> Sampler:

@@ -1,4 +1,4 @@
-"""What surrounds any job: its folder, log, trackers, progress and signals; undone in order when it ends."""
+"""What surrounds any job: its folder and log, then trackers, progress and signals; undone in order when it ends."""
 
 import logging
 import signal
@@ -10,9 +10,10 @@ from types import FrameType, TracebackType
 
 from attrs import evolve
 from filelock import FileLock, Timeout
+from rich.console import Console
 
 from vidgen.component import Selection, hookimpl
-from vidgen.engine.progress import Progress
+from vidgen.engine.progress import Progress, line_handler
 from vidgen.errors import UserError
 from vidgen.interfaces import Context, Media, RunInfo, Tracker
 
@@ -26,18 +27,17 @@ class Session:
     interrupts at once.
     """
 
-    def __init__(self, info: RunInfo, trackers: Sequence[Selection], context: Context) -> None:
+    def __init__(self, info: RunInfo, trackers: Sequence[Selection], context: Context, console: Console) -> None:
         assert context.registry is not None, "a job is built with a registry"
         self.info, self.stopped = info, ""
         self._selections, self._context, self._registry = trackers, context, context.registry
         self.hooks = context.registry.hooks.hook
-        self.progress = Progress(info)
+        self.progress = Progress(info, console)
         self._trackers: list[Tracker] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> "Session":
         with ExitStack() as stack:
-            stack.enter_context(logging_to(self.info.outputs / "log.txt"))
             stack.enter_context(self._signals())
             stack.enter_context(self.progress)
             for selection in self._selections:
@@ -55,10 +55,6 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            LOG.info("done: %s", self.info.outputs)
-        else:
-            LOG.error("ended by %s: %s", kind.__name__, error)
         self._stack.__exit__(kind, error, trace)
 
     def scores(self, step: int, scores: Mapping[str, float]) -> None:
@@ -122,18 +118,26 @@ def owned_folder(outputs: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def logging_to(path: Path) -> Iterator[None]:
-    """Send vidgen's log to a file as well, for as long as the job runs."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    LOG.addHandler(handler)
+def logging_to(outputs: Path) -> Iterator[Console]:
+    """Send vidgen's log to the terminal and to `log.txt`, from set-up to the end; yields the terminal."""
+    console = Console(stderr=True)
+    to_file = logging.FileHandler(outputs / "log.txt", encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handlers = (to_file, line_handler(console))
+    for handler in handlers:
+        LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
-    LOG.info("command: %s", " ".join(sys.argv))
+    to_file.handle(LOG.makeRecord("vidgen", logging.INFO, "", 0, "command: %s", (" ".join(sys.argv),), None))
     try:
-        yield
+        yield console
+        LOG.info("done: %s", outputs)
+    except BaseException as error:
+        LOG.error("ended by %s: %s", type(error).__name__, error)
+        raise
     finally:
-        LOG.removeHandler(handler)
-        handler.close()
+        for handler in handlers:
+            LOG.removeHandler(handler)
+        to_file.close()
 
 
 def write_recipe(path: Path, text: str) -> None:

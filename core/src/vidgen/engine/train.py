@@ -23,7 +23,7 @@ from vidgen.engine.ema import Ema
 from vidgen.engine.optimization import learning_rate, make_optimizer, set_learning_rate
 from vidgen.engine.parts import Parts, build_parts, describe, shared_context
 from vidgen.engine.sampler import make_sampler, measure
-from vidgen.engine.session import Session, owned_folder, write_recipe
+from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
 from vidgen.engine.window import Window
 from vidgen.errors import UserError
 from vidgen.interfaces import Context, Dataset, RunInfo
@@ -49,13 +49,14 @@ class TrainJob:
 
     def run(self) -> None:
         """Train to the last step, or until told to stop."""
-        with owned_folder(self.recipe.outputs):
+        outputs = self.recipe.outputs
+        with owned_folder(outputs), logging_to(outputs) as console:
             start = self._start()
-            checkpoint.clear_partial(self.recipe.outputs)
+            checkpoint.clear_partial(outputs)
             training = Training(self.recipe, self.context, start)
-            write_recipe(self.recipe.outputs / "recipe.yaml", dump_yaml(dict(self.context.recipe)))
-            info = RunInfo("train", self.recipe.outputs, training.step, training.last_step or 0)
-            with Session(info, self.recipe.trackers, self.context) as session:
+            write_recipe(outputs / "recipe.yaml", dump_yaml(dict(self.context.recipe)))
+            info = RunInfo("train", outputs, training.step, training.last_step or 0)
+            with Session(info, self.recipe.trackers, self.context, console) as session:
                 training.run(session)
 
     def dry_run(self) -> Mapping[str, str]:
@@ -117,10 +118,10 @@ class Training:
         for step_batches, waited in self._steps(session):
             self.train_step(step_batches)
             self._log(session, step_batches, waited)
-            if self._due(self.recipe.sample.every if self.recipe.sample else None) and self.step != self.last_step:
-                self.sample(session)
             if self._due(self.recipe.checkpoint.every):
                 self.save(session)
+            if self._due(self.recipe.sample.every if self.recipe.sample else None) and self.step != self.last_step:
+                self.sample(session)
         self.save(session)
         if session.stopped:
             LOG.warning("stopped by %s at step %d; resume=latest goes on", session.stopped, self.step)
