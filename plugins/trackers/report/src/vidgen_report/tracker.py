@@ -3,6 +3,7 @@
 Numbers are not collected here: `metrics.csv`, which vidgen itself keeps in the run folder, has them all.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from vidgen_report.metrics import read_metrics
 from vidgen_report.page import Page, render
 from vidgen_report.record import Clip, Record
 from vidgen_report.sheet import draw_sheet
+
+LOG = logging.getLogger("vidgen")
 
 CURVE = "loss.png"
 SHEET = "contact_sheet.png"
@@ -47,9 +50,10 @@ class ReportTracker:
         self._write_page()
 
     def close(self) -> None:
-        """Draw everything, with the last numbers."""
+        """Draw everything, with the last numbers, and say where to look."""
         self._draw_pictures()
         self._write_page()
+        LOG.info("report: %s", self.outputs / "index.html")
 
     def _draw_pictures(self) -> None:
         self.outputs.mkdir(parents=True, exist_ok=True)
