@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
+from vidgen.component import Selection
+
 if TYPE_CHECKING:
     import numpy as np
+    import pluggy
     import pyarrow as pa
     import torch
     from torch import Tensor
 
-    from vidgen.registry import Registry
     from vidgen.rng import Draws
 
 Size3 = tuple[int, int, int]
@@ -56,7 +58,21 @@ class Context:
     image_size: tuple[int, int] | None = None
     frame_interval: int = 1
     batch_size: int | None = None
-    registry: "Registry | None" = None
+    registry: "Components | None" = None
+
+
+class Components(Protocol):
+    """The registry as a job sees it. hooks: through which the run is observed."""
+
+    hooks: "pluggy.PluginManager"
+
+    def build(self, selection: Selection, context: Context) -> Any:
+        """Build a chosen component. Raises: RunError, when it cannot be imported; whatever its factory raises."""
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """Distribution -> version of everything loaded."""
+        ...
 
 
 class Model(Protocol):

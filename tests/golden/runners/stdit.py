@@ -80,7 +80,7 @@ def _options(case: dict[str, Any]) -> dict[str, Any]:
 def _load_converted(case: dict[str, Any], model: nn.Module) -> None:
     """Into the freshly made model, as the reference loads: what is missing stays, what is not known is dropped."""
     check_listing(model, case["state_dict"])
-    converted = weights.convert(values(case["source_state_dict"]), model)
+    converted = weights.convert(values(case["source_state_dict"]), model.state_dict())
     missing, unexpected = model.load_state_dict(converted, strict=False)
     for key, found in (("missing_after_load", missing), ("unexpected_after_load", unexpected)):
         strange = set(found) - set(case.get(key, found))

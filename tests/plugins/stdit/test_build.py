@@ -154,7 +154,7 @@ def test_an_image_model_fills_all_but_the_temporal_attention(fresh: Make, tmp_pa
 def test_a_short_null_caption_is_lengthened_by_its_last_token(fresh: Make) -> None:
     model = fresh()
     short = torch.arange(14.0).view(2, 7)
-    converted = convert({**model.state_dict(), "y_embedder.y_embedding": short}, model)
+    converted = convert({**model.state_dict(), "y_embedder.y_embedding": short}, model.state_dict())
     assert torch.equal(converted["y_embedder.y_embedding"], short[[0, 1, 1, 1]])
 
 

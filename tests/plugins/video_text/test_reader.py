@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from vidgen_video_text.fit import cover
-from vidgen_video_text.reader import Unreadable, open_reader
+from vidgen_video_text.reader import Unreadable
+from vidgen_video_text.readers import open_reader
 from vidgen_video_text.window import TooShort
 
 READER = open_reader("av")

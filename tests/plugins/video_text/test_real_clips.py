@@ -9,7 +9,7 @@ from vidgen.interfaces import Context
 from vidgen_video_text import VideoTextOptions
 from vidgen_video_text.dataset import build
 from vidgen_video_text.fit import cover
-from vidgen_video_text.reader import open_reader
+from vidgen_video_text.readers import open_reader
 
 ORDINARY = {
     "arm_wrestling.mp4": 280,

@@ -5,9 +5,8 @@ from typing import Any
 import torch
 from attrs import evolve, frozen
 
-from vidgen.interfaces import Autoencoder, Context, Parallel, Scheduler, Size3, TextEncoder
+from vidgen.interfaces import Autoencoder, Components, Context, Parallel, Scheduler, Size3, TextEncoder
 from vidgen.recipe.schema import SharedRecipe
-from vidgen.registry import Registry
 from vidgen.rng import address
 
 
@@ -89,6 +88,6 @@ def _latent_size(vae: Autoencoder, recipe: SharedRecipe) -> Size3 | None:
     return vae.latent_size((recipe.num_frames, *recipe.image_size))
 
 
-def _registry(context: Context) -> Registry:
+def _registry(context: Context) -> Components:
     assert context.registry is not None, "a job is built with a registry"
     return context.registry

@@ -14,7 +14,8 @@ from vidgen_video_text import VideoTextOptions
 from vidgen_video_text.fit import Fit, Size, cover
 from vidgen_video_text.metadata import check_inside, media_path, read_table
 from vidgen_video_text.probing import with_media_facts
-from vidgen_video_text.reader import Clip, Reader, Unreadable, open_reader
+from vidgen_video_text.reader import Clip, Reader, Unreadable
+from vidgen_video_text.readers import open_reader
 from vidgen_video_text.shared import SharedTable
 from vidgen_video_text.still import is_still, read_still
 from vidgen_video_text.window import TooShort, random_window, window_indices

@@ -52,11 +52,3 @@ class Reader(Protocol):
         shows. When the file turns out to hold fewer frames than it says, `choose` is asked once more with the true
         number. Raises: Unreadable; and what `choose` raises."""
         ...
-
-
-def open_reader(name: str) -> Reader:
-    """The reader a recipe names."""
-    from vidgen_video_text.av_reader import AvReader
-
-    readers: dict[str, type[Reader]] = {"av": AvReader}
-    return readers[name]()

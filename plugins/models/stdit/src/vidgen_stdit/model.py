@@ -213,7 +213,7 @@ def build(options: STDiTOptions, context: Context) -> STDiT:
     model.to_empty(device=device)
     model.start(context.seed)
     if options.from_pretrained is not None and context.load_weights:
-        weights.load_into(model, options.from_pretrained, convert=partial(convert, model=model))
+        weights.load_into(model, options.from_pretrained, convert=partial(convert, own=model.state_dict()))
     if options.freeze == "not_temporal":
         freeze(model, lambda name: "attn_temp" not in name)
     elif options.freeze == "text":
