@@ -14,6 +14,7 @@ from vidgen.component import Component, Selection
 from vidgen.errors import RecipeError, UserError
 from vidgen.interfaces import Context
 from vidgen.recipe.structure import Mistakes, Structurer
+from vidgen.registry import Registry
 
 ROWS = (0, 1, 2)
 
@@ -24,7 +25,7 @@ class Subject:
     def __init__(
         self, kind: str, component: Component, values: Mapping[str, Any], context: Context, modules: tuple[str, ...]
     ) -> None:
-        assert context.registry is not None
+        assert isinstance(context.registry, Registry), "the kit checks options against installed plugins"
         self.kind, self.component, self.values, self.context, self.modules = kind, component, values, context, modules
         self._registry = context.registry
 

@@ -4,11 +4,12 @@ Lengths are in pixels; x runs right, y runs down; the middle of the first pixel 
 """
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 COLOURS = {"red": (230, 40, 40), "green": (40, 200, 60), "blue": (50, 80, 240), "yellow": (240, 210, 40)}
 SHAPES = ("circle", "square", "triangle")
