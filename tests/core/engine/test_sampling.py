@@ -95,10 +95,25 @@ def test_what_is_there_is_not_made_again(sample: Callable[..., Path], caplog: py
     assert "2 samples are there already" in caplog.text and "other settings" not in caplog.text
 
 
-def test_what_was_made_otherwise_is_told_apart(sample: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
-    sample()
-    sample(seed=6)
-    assert "3 of them come from other settings, weights or prompts" in caplog.text
+@pytest.mark.parametrize("change", [{"seed": 6}, {"prompts": ["another"]}, {"ema": False}, {"save_fps": 3}])
+def test_what_was_made_otherwise_is_neither_passed_off_nor_lost(
+    sample: Callable[..., Path], change: dict[str, Any]
+) -> None:
+    folder = sample()
+    before = (folder / "sample_0000.mp4").read_bytes()
+    with pytest.raises(UserError, match=r"come from other settings, weights or prompts \(.*sample_0000\.mp4"):
+        sample(**change)
+    assert (folder / "sample_0000.mp4").read_bytes() == before
+
+
+def test_more_prompts_and_another_batch_size_keep_what_is_there(sample: Callable[..., Path]) -> None:
+    sample(prompts=PROMPTS[:2])
+    assert len(clips(sample(batch_size=3))) == 3
+
+
+def test_a_recipe_with_nothing_to_sample_from_says_so() -> None:
+    with pytest.raises(RecipeError, match=r"checkpoint: missing\n    a run's folder, such as outputs/quickstart"):
+        vidgen.load_recipe({"job": "sample", "prompts": PROMPTS})
 
 
 def test_negative_prompts_and_files_of_prompts_work(sample: Callable[..., Path], tmp_path: Path) -> None:

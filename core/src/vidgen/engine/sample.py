@@ -14,6 +14,9 @@ from vidgen.interfaces import Context, RunInfo
 from vidgen.recipe.load import recipe_hash
 from vidgen.recipe.schema import SampleRecipe
 
+NO_PART_OF_A_SAMPLE = ("prompts", "prompt_path", "num_samples", "batch_size", "sample_name", "trackers", "metrics")
+"""Keys that say which samples are made, not what each is like; each file has its own prompt in its metadata."""
+
 
 def build(options: SampleRecipe, context: Context) -> "SampleJob":
     """The job; nothing is loaded before it runs."""
@@ -32,7 +35,7 @@ class SampleJob:
         outputs = self.recipe.outputs
         with owned_folder(outputs), logging_to(outputs) as console, self._session(console) as session:
             sampler = self._sampler(self._parts(), session)
-            samples = list(sampler.run(outputs, stopped=lambda: bool(session.stopped)))
+            samples = list(sampler.run(outputs, lambda: bool(session.stopped), strict=True))
             session.hooks.vidgen_samples_written(step=0, samples=samples)
             registry = self.context.registry
             metrics = [registry.build(one, self.context) for one in self.recipe.metrics] if registry else []
@@ -59,4 +62,5 @@ class SampleJob:
         return parts
 
     def _sampler(self, parts: Parts, session: Session) -> Sampler:
-        return make_sampler(parts, self.recipe, self.recipe, recipe_hash(self.context.recipe), session.progress.advance)
+        settings = {key: value for key, value in self.context.recipe.items() if key not in NO_PART_OF_A_SAMPLE}
+        return make_sampler(parts, self.recipe, self.recipe, recipe_hash(settings), session.progress.advance)

@@ -50,12 +50,18 @@ class Sampler:
     recipe_hash: str
     progress: Callable[[str, int, int], None]
 
-    def run(self, folder: Path, stopped: Callable[[], bool] = lambda: False) -> Iterator[Media]:
-        """Make what is not in `folder` yet, batch by batch; yields every sample, made now or before, when on disk."""
+    def run(
+        self, folder: Path, stopped: Callable[[], bool] = lambda: False, *, strict: bool = False
+    ) -> Iterator[Media]:
+        """Make what is not in `folder` yet, batch by batch; yields every sample, made now or before, when on disk.
+
+        strict: refuse a folder with files of these names that were made otherwise (UserError), instead of leaving them
+        with a warning.
+        """
         tasks = plan(self.options, folder)
         done = [task for task in tasks if self._final(task).exists()]
         made_by = weights.fingerprint(self.parts.model)
-        self._report_skipped(done, made_by)
+        self._check_done(done, made_by, strict)
         yield from (self._media(task) for task in done)
         left = [task for task in tasks if task not in done]
         for number, batch in enumerate(_batched(left, self.options.batch_size)):
@@ -105,19 +111,19 @@ class Sampler:
     def _media(self, task: Task) -> Media:
         return Media(self._final(task), task.prompt, self.size)
 
-    def _report_skipped(self, done: Sequence[Task], made_by: str) -> None:
-        if not done:
-            return
-        LOG.info("%d samples are there already and are left as they are", len(done))
+    def _check_done(self, done: Sequence[Task], made_by: str, strict: bool) -> None:
         wanted = {"recipe": self.recipe_hash, "weights": made_by, "seed": self.seed}
         others = [task for task in done if not _matches(media.provenance(self._final(task)), task, wanted)]
+        if done:
+            LOG.info("%d samples are there already and are left as they are", len(done))
         if others:
-            LOG.warning(
-                "%d of them come from other settings, weights or prompts (%s ...): choose another outputs folder or "
-                "sample_name, or delete them",
-                len(others),
-                self._final(others[0]),
+            text = (
+                f"{len(others)} files there come from other settings, weights or prompts "
+                f"({self._final(others[0])} ...): choose another outputs folder or sample_name, or delete them."
             )
+            if strict:
+                raise UserError(text)
+            LOG.warning("%s", text)
 
 
 def make_sampler(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from attrs import field, frozen, validators
 
 from vidgen.component import InputPath, Selection, option, section, sections
-from vidgen.errors import Problem, RunError
+from vidgen.errors import Problem, RecipeError, RunError
 from vidgen.runfolder import find_checkpoint, read_state
 
 AT_LEAST_ONE = validators.ge(1)
@@ -181,9 +181,13 @@ class SampleRecipe(SharedRecipe, SampleOptions):
     def inherits(data: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, Any]] | None:
         """What a silent key takes over from the checkpoint's own recipe, and the name of where that was read.
 
-        Raises: UserError, when there is no such checkpoint; RunError, when it is damaged.
+        Raises: RecipeError, when there is nothing to sample from; UserError, when there is no such checkpoint;
+        RunError, when it is damaged.
         """
         name = data.get("checkpoint")
+        if name is None and not any(key in data for key in INHERITED):
+            hint = "a run's folder, such as outputs/quickstart; or write model, vae, text_encoder and scheduler out"
+            raise RecipeError([Problem(("checkpoint",), "missing", (hint,))])
         if not isinstance(name, str):
             return None
         path = Path(name).expanduser()
