@@ -40,6 +40,13 @@ def test_dropout_inside_layers_resumes_too(train: Train) -> None:
     assert_same_state(whole, parts, step=6)
 
 
+def test_sampling_in_between_changes_nothing(train: Train) -> None:
+    """Neither the weights (averages are swapped in and out) nor any random number."""
+    sample = {"every": 2, "prompts": ["a red circle moving up"], "metrics": [{"type": "moving-shapes"}]}
+    changes = {"model__drop_path": 0.5, "model__depth": 3}
+    assert_same_state(train("plain", **changes), train("watched", sample=sample, **changes), step=6)
+
+
 def test_the_number_of_workers_changes_nothing(train: Train) -> None:
     """Workers have no random state of their own (D6)."""
     assert_same_state(train("none", num_workers=0), train("two", num_workers=2), step=6)

@@ -33,7 +33,7 @@ class Ema:
             average.copy_(state[name])
 
     def swap(self) -> None:
-        """Exchange average and weights, in place; a second call undoes it."""
+        """Exchange average and weights, in place; a second call undoes it, exactly where weights are float32."""
         with torch.no_grad():
             for name, parameter in self._trained.items():
                 held = parameter.detach().clone()
