@@ -190,3 +190,13 @@ def test_real_and_reconstructed_clips_lie_beside_samples_of_their_captions(train
     assert sorted(made) == sorted(names)
     assert torch.equal(made["sample_0000_real.mp4"], made["sample_0000_reconstructed.mp4"])
     assert "reconstruction_psnr,99.0" in (run / "scores.csv").read_text()
+
+
+def test_clips_are_compared_with_their_own_sample_after_an_interruption(train: Train) -> None:
+    """One sample is missing and made again: order and scores are those of the plan, not of the making."""
+    changes: dict[str, Any] = {"max_steps": 1, "sample": {"from_data": 3}}
+    run = train("seen", **changes)
+    before = (run / "scores.csv").read_text()
+    (run / "samples" / "step1" / "sample_0000.mp4").unlink()
+    train("seen", resume="latest", **changes)
+    assert (run / "scores.csv").read_text() == before

@@ -35,7 +35,7 @@ class SampleJob:
         outputs = self.recipe.outputs
         with owned_folder(outputs), logging_to(outputs) as console, self._session(console) as session:
             sampler = self._sampler(self._parts(), session)
-            samples = list(sampler.run(outputs, lambda: bool(session.stopped), strict=True))
+            samples = sampler.run(outputs, lambda: bool(session.stopped), strict=True)
             session.hooks.vidgen_samples_written(step=0, samples=samples)
             registry = self.context.registry
             metrics = [registry.build(one, self.context) for one in self.recipe.metrics] if registry else []

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,27 +50,24 @@ class Sampler:
     recipe_hash: str
     progress: Callable[[str, int, int], None]
 
-    def run(
-        self, folder: Path, stopped: Callable[[], bool] = lambda: False, *, strict: bool = False
-    ) -> Iterator[Media]:
-        """Make what is not in `folder` yet, batch by batch; yields every sample, made now or before, when on disk.
+    def run(self, folder: Path, stopped: Callable[[], bool] = lambda: False, *, strict: bool = False) -> list[Media]:
+        """Make what is not in `folder` yet, batch by batch. Returns every sample that is there, made now or before, in
+        the order of the prompts.
 
         strict: refuse a folder with files of these names that were made otherwise (UserError), instead of leaving them
         with a warning.
         """
         tasks = plan(self.options, folder)
-        done = [task for task in tasks if self._final(task).exists()]
         made_by = weights.fingerprint(self.parts.model)
+        done = [task for task in tasks if self._final(task).exists()]
         self._check_done(done, made_by, strict)
-        yield from (self._media(task) for task in done)
         left = [task for task in tasks if task not in done]
-        for number, batch in enumerate(_batched(left, self.options.batch_size)):
-            if stopped():
-                LOG.warning(
-                    "not sampled: %s", "; ".join(task.prompt for task in left[number * self.options.batch_size :])
-                )
-                return
-            yield from self._write(batch, self._sample(batch), made_by)
+        while left and not stopped():
+            batch, left = left[: self.options.batch_size], left[self.options.batch_size :]
+            self._write(batch, self._sample(batch), made_by)
+        if left:
+            LOG.warning("not sampled: %s", "; ".join(task.prompt for task in left))
+        return [Media(self._final(task), task.prompt, self.size) for task in tasks if task not in left]
 
     def _sample(self, tasks: Sequence[Task]) -> Tensor:
         """Pixels of one batch, (B, 3, T, H, W) uint8 on the CPU."""
@@ -99,17 +96,13 @@ class Sampler:
         self.parts.model.train(training)
         return media.to_pixels(video.float()).cpu()
 
-    def _write(self, tasks: Sequence[Task], videos: Tensor, made_by: str) -> Iterator[Media]:
+    def _write(self, tasks: Sequence[Task], videos: Tensor, made_by: str) -> None:
         for task, video in zip(tasks, videos, strict=True):
             origin = {"prompt": task.prompt, "seed": self.seed, "recipe": self.recipe_hash, "weights": made_by}
             media.write(task.path, video, self.save_fps, origin, self.options.upscale)
-            yield self._media(task)
 
     def _final(self, task: Task) -> Path:
         return media.final_path(task.path, self.size[0])
-
-    def _media(self, task: Task) -> Media:
-        return Media(self._final(task), task.prompt, self.size)
 
     def _check_done(self, done: Sequence[Task], made_by: str, strict: bool) -> None:
         wanted = {"recipe": self.recipe_hash, "weights": made_by, "seed": self.seed}
@@ -189,8 +182,3 @@ def measure(metrics: Iterable[Metric], samples: Sequence[Media], upscale: int) -
 
 def _matches(found: Mapping[str, Any], task: Task, wanted: Mapping[str, Any]) -> bool:
     return found.get("prompt") == task.prompt and all(found.get(key) == value for key, value in wanted.items())
-
-
-def _batched(tasks: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
-    for start in range(0, len(tasks), size):
-        yield tasks[start : start + size]

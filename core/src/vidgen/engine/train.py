@@ -178,7 +178,7 @@ class Training:
         if swapped is not None:
             swapped.swap()
         try:
-            samples = list(self._sampler(options, session).run(folder, stopped=lambda: bool(session.stopped)))
+            samples = self._sampler(options, session).run(folder, lambda: bool(session.stopped))
         finally:
             if swapped is not None:
                 swapped.swap()
