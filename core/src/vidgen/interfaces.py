@@ -60,6 +60,12 @@ class Context:
     batch_size: int | None = None
     registry: "Components | None" = None
 
+    @property
+    def components(self) -> "Components":
+        """The registry of a job, which is always built with one."""
+        assert self.registry is not None, "a job is built with a registry"
+        return self.registry
+
 
 class Components(Protocol):
     """The registry as a job sees it. hooks: through which the run is observed."""

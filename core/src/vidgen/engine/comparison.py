@@ -1,7 +1,9 @@
 """Real clips, their reconstructions and samples of their captions side by side: is the autoencoder to blame, or the
 model?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -10,21 +12,25 @@ from torch import Tensor
 from vidgen.engine import media
 from vidgen.engine.parts import Parts
 from vidgen.errors import UserError
-from vidgen.interfaces import Dataset, Media, Sample
-from vidgen.recipe.schema import TrainingSampleOptions, TrainRecipe
+from vidgen.interfaces import Dataset, Media, Size3
+from vidgen.recipe.schema import TrainingSampleOptions
 from vidgen.rng import numpy_generator
 
 
 class Comparison:
     """The first `options.from_data` rows of a dataset that are long enough, read once; the same clips every time."""
 
-    def __init__(self, parts: Parts, dataset: Dataset, recipe: TrainRecipe, options: TrainingSampleOptions) -> None:
-        self._parts, self._options = parts, options
-        self._frames = options.num_frames or recipe.num_frames or 1
-        self._size = options.image_size or recipe.image_size or (0, 0)
-        self._fps = options.save_fps
-        rows = _rows(dataset, self._frames, options.from_data)
-        self._real: list[Sample] = [self._read(dataset, recipe.seed, row) for row in rows]
+    def __init__(
+        self, parts: Parts, dataset: Dataset, options: TrainingSampleOptions, *, seed: int, size: Size3
+    ) -> None:
+        self.options = options
+        self._parts, self._size = parts, size
+        rows = _rows(dataset, size[0], options.from_data)
+        self._real = [dataset.get(row, size[0], size[1:], numpy_generator(seed, "comparison", row)) for row in rows]
+
+    @cached_property
+    def _rebuilt(self) -> list[Tensor]:
+        return [self._reconstructed(one.video) for one in self._real]
 
     @property
     def captions(self) -> list[str]:
@@ -34,40 +40,48 @@ class Comparison:
     def beside(self, samples: Sequence[Media], folder: Path) -> list[Media]:
         """Write real and reconstructed clips; the samples with both before those they belong to."""
         shown: list[Media] = []
-        for number, sample in enumerate(samples):
-            if number < len(self._real) and self._options.num_samples == 1:
-                real = self._real[number]
-                clips = {"real": real.video, "reconstructed": self._reconstructed(real.video)}
-                shown.extend(self._write(folder, number, name, real, clip) for name, clip in clips.items())
+        for sample in samples:
+            number = self._number(sample)
+            if number is not None:
+                clips = {"real": self._real[number].video, "reconstructed": self._rebuilt[number]}
+                shown.extend(self._write(folder, number, name, clip) for name, clip in clips.items())
             shown.append(sample)
         return shown
 
     def scores(self, samples: Sequence[Media]) -> dict[str, float]:
         """`reconstruction_psnr` and `sample_psnr` in dB against the real clips; the second says how well they are
-        learnt by heart, and nothing else."""
-        if not self._real or self._options.num_samples != 1:
+        learnt by heart, and nothing else. Empty with several samples per prompt."""
+        pairs = [(number, sample) for sample in samples if (number := self._number(sample)) is not None]
+        if not pairs:
             return {}
-        upscale = self._options.upscale
-        rebuilt = [psnr(self._reconstructed(one.video), one.video) for one in self._real]
-        pairs = zip(samples, self._real, strict=False)
-        sampled = [psnr(media.read(s.path, upscale, self._size), real.video) for s, real in pairs]
+        rebuilt = [psnr(self._rebuilt[number], self._real[number].video) for number, _ in pairs]
+        sampled = [psnr(self._read(sample), self._real[number].video) for number, sample in pairs]
         return {"reconstruction_psnr": sum(rebuilt) / len(rebuilt), "sample_psnr": sum(sampled) / len(sampled)}
 
-    def _read(self, dataset: Dataset, seed: int, row: int) -> Sample:
-        return dataset.get(row, self._frames, self._size, numpy_generator(seed, "comparison", row))
+    def _number(self, sample: Media) -> int | None:
+        """Which real clip a sample belongs to, by its name; none where a prompt has several samples."""
+        names = [self._name(number) for number in range(len(self._real))]
+        return names.index(sample.path.stem) if sample.path.stem in names else None
+
+    def _name(self, number: int) -> str:
+        return f"{self.options.sample_name}_{number:04d}"
+
+    def _read(self, sample: Media) -> Tensor:
+        return media.read(sample.path, self.options.upscale, sample.size[1:])
 
     @torch.inference_mode()
     def _reconstructed(self, video: Tensor) -> Tensor:
         vae, device = self._parts.vae, self._parts.device
         latents = vae.encode(media.to_unit(video[None].to(device)))
-        return media.to_pixels(vae.decode(latents, self._frames).float())[0].cpu()
+        return media.to_pixels(vae.decode(latents, self._size[0]).float())[0].cpu()
 
-    def _write(self, folder: Path, number: int, name: str, real: Sample, clip: Tensor) -> Media:
-        path = folder / f"{self._options.sample_name}_{number:04d}_{name}"
-        written = media.final_path(path, self._frames)
+    def _write(self, folder: Path, number: int, name: str, clip: Tensor) -> Media:
+        real, path = self._real[number], folder / f"{self._name(number)}_{name}"
+        written = media.final_path(path, self._size[0])
         if not written.exists():
-            media.write(path, clip, self._fps or real.fps or 1.0, {"prompt": real.text}, self._options.upscale)
-        return Media(written, f"{name}: {real.text}", (self._frames, *self._size))
+            fps = self.options.save_fps or real.fps or 1.0
+            media.write(path, clip, fps, {"prompt": real.text}, self.options.upscale)
+        return Media(written, f"{name}: {real.text}", self._size)
 
 
 def psnr(clip: Tensor, real: Tensor) -> float:
@@ -80,10 +94,11 @@ def _rows(dataset: Dataset, frames: int, count: int) -> list[int]:
     table = dataset.table
     if count == 0:
         return []
-    lengths = (
-        table.column("num_frames").to_pylist() if "num_frames" in table.column_names else [frames] * table.num_rows
-    )
-    rows = [row for row, length in enumerate(lengths) if length is None or length >= frames][:count]
-    if not rows:
+    rows: Iterable[int] = range(table.num_rows)
+    if "num_frames" in table.column_names:
+        lengths = table.column("num_frames")
+        rows = (row for row in rows if (length := lengths[row].as_py()) is None or length >= frames)
+    chosen = list(islice(rows, count))
+    if not chosen:
         raise UserError(f"sample.from_data: no row of the dataset has {frames} frames")
-    return rows
+    return chosen

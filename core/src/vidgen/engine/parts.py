@@ -1,11 +1,12 @@
 """The components that both jobs put together, and how they meet: through the numbers each declares."""
 
+from math import prod
 from typing import Any
 
 import torch
 from attrs import evolve, frozen
 
-from vidgen.interfaces import Autoencoder, Components, Context, Parallel, Scheduler, Size3, TextEncoder
+from vidgen.interfaces import Autoencoder, Context, Parallel, Scheduler, Size3, TextEncoder
 from vidgen.recipe.schema import SharedRecipe
 from vidgen.rng import address
 
@@ -46,7 +47,7 @@ def build_parts(recipe: SharedRecipe, context: Context, *, device: torch.device 
     device: instead of the parallel engine's (`meta` in a dry run). The model's initial weights depend on the seed
     alone. Raises: UserError, when the pieces do not fit.
     """
-    registry = _registry(context)
+    registry = context.components
     parallel = registry.build(recipe.parallel, context)
     vae = registry.build(recipe.vae, context)
     text_encoder = registry.build(recipe.text_encoder, context)
@@ -69,6 +70,13 @@ def build_parts(recipe: SharedRecipe, context: Context, *, device: torch.device 
     return Parts(parallel, vae, text_encoder, model.to(target), scheduler, latent_size)
 
 
+def build_on_meta(recipe: SharedRecipe, context: Context) -> Parts:
+    """The parts without memory or weights, for a dry run."""
+    meta = torch.device("meta")
+    with meta:
+        return build_parts(recipe, evolve(context, load_weights=False), device=meta)
+
+
 def describe(parts: Parts) -> dict[str, str]:
     """What a dry run says of the model and its input."""
     total = sum(p.numel() for p in parts.model.parameters())
@@ -77,17 +85,17 @@ def describe(parts: Parts) -> dict[str, str]:
     if parts.latent_size is not None:
         channels = parts.model.latent_channels
         facts["latent size"] = " x ".join(map(str, (channels, *parts.latent_size)))
-        patches = [-(-size // patch) for size, patch in zip(parts.latent_size, parts.model.patch_size, strict=True)]
-        facts["tokens per sample"] = f"{patches[0] * patches[1] * patches[2]:,} ({' x '.join(map(str, patches))})"
+        grid = token_grid(parts.latent_size, parts.model.patch_size)
+        facts["tokens per sample"] = f"{prod(grid):,} ({' x '.join(map(str, grid))})"
     return facts
+
+
+def token_grid(latent_size: Size3, patch_size: Size3) -> list[int]:
+    """Tokens along time, rows and columns; a last patch may be partly padding."""
+    return [-(-size // patch) for size, patch in zip(latent_size, patch_size, strict=True)]
 
 
 def _latent_size(vae: Autoencoder, recipe: SharedRecipe) -> Size3 | None:
     if recipe.num_frames is None or recipe.image_size is None:
         return None
     return vae.latent_size((recipe.num_frames, *recipe.image_size))
-
-
-def _registry(context: Context) -> Components:
-    assert context.registry is not None, "a job is built with a registry"
-    return context.registry

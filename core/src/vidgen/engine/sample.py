@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 
-import torch
 from attrs import evolve
 from rich.console import Console
 
 from vidgen import weights
-from vidgen.engine.parts import Parts, build_parts, describe, shared_context
+from vidgen.engine.parts import Parts, build_on_meta, build_parts, describe, shared_context
 from vidgen.engine.sampler import Sampler, all_prompts, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder
 from vidgen.interfaces import Context, RunInfo
@@ -37,16 +36,12 @@ class SampleJob:
             sampler = self._sampler(self._parts(), session)
             samples = sampler.run(outputs, lambda: bool(session.stopped), strict=True)
             session.hooks.vidgen_samples_written(step=0, samples=samples)
-            registry = self.context.registry
-            metrics = [registry.build(one, self.context) for one in self.recipe.metrics] if registry else []
-            if metrics and not session.stopped:
-                session.scores(0, measure(metrics, samples, self.recipe.upscale))
+            if self.recipe.metrics and not session.stopped:
+                session.scores(0, measure(self.recipe, samples, self.context))
 
     def dry_run(self) -> Mapping[str, str]:
         """See `interfaces.Job`."""
-        with torch.device("meta"):
-            context = evolve(self.context, load_weights=False)
-            parts = build_parts(self.recipe, context, device=torch.device("meta"))
+        parts = build_on_meta(self.recipe, self.context)
         count = len(all_prompts(self.recipe)) * self.recipe.num_samples
         steps = str(parts.scheduler.num_sampling_steps)
         return {**describe(parts), "samples": str(count), "denoising steps": steps, "outputs": str(self.recipe.outputs)}

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from vidgen.engine import media
 from vidgen.engine.data import size_numbers
 from vidgen.engine.parts import Parts
 from vidgen.errors import UserError
-from vidgen.interfaces import Media, Metric, Size3
+from vidgen.interfaces import Context, Media, Metric, Size3
 from vidgen.recipe.schema import SampleOptions, SharedRecipe
 from vidgen.rng import Address, Draws
 
@@ -127,20 +127,25 @@ def make_sampler(
     progress: Callable[[str, int, int], None],
 ) -> Sampler:
     """A sampler with sizes and rates filled in from the recipe. Raises: UserError, when the size is said nowhere."""
-    frames, size = options.num_frames or recipe.num_frames, options.image_size or recipe.image_size
-    if frames is None or size is None:
-        raise UserError("sample: say num_frames and image_size, there or for the whole recipe")
     fps = (options.fps or recipe.fps) / recipe.frame_interval
     return Sampler(
         parts=parts,
         options=options,
         seed=recipe.seed,
-        size=(frames, *size),
+        size=clip_size(options, recipe),
         fps=fps,
         save_fps=options.save_fps or fps,
         recipe_hash=recipe_hash,
         progress=progress,
     )
+
+
+def clip_size(options: SampleOptions, recipe: SharedRecipe) -> Size3:
+    """Video (frames, rows, columns) of the samples. Raises: UserError, when they are said nowhere."""
+    frames, size = options.num_frames or recipe.num_frames, options.image_size or recipe.image_size
+    if frames is None or size is None:
+        raise UserError("sample: say num_frames and image_size, there or for the whole recipe")
+    return (frames, *size)
 
 
 def plan(options: SampleOptions, folder: Path) -> list[Task]:
@@ -170,12 +175,13 @@ def all_prompts(options: SampleOptions) -> list[str]:
     return [*options.prompts, *(line.strip() for line in lines)]
 
 
-def measure(metrics: Iterable[Metric], samples: Sequence[Media], upscale: int) -> dict[str, float]:
-    """What the metrics say of clips as they lie on disk."""
+def measure(options: SampleOptions, samples: Sequence[Media], context: Context) -> dict[str, float]:
+    """What the options' metrics say of clips as they lie on disk."""
     scores: dict[str, float] = {}
-    for metric in metrics:
+    for selection in options.metrics:
+        metric: Metric = context.components.build(selection, context)
         for sample in samples:
-            metric.update(media.read(sample.path, upscale, sample.size[1:]), sample.prompt)
+            metric.update(media.read(sample.path, options.upscale, sample.size[1:]), sample.prompt)
         scores |= metric.compute()
     return scores
 

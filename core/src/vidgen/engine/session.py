@@ -28,10 +28,9 @@ class Session:
     """
 
     def __init__(self, info: RunInfo, trackers: Sequence[Selection], context: Context, console: Console) -> None:
-        assert context.registry is not None, "a job is built with a registry"
         self.info, self.stopped = info, ""
-        self._selections, self._context, self._registry = trackers, context, context.registry
-        self.hooks = context.registry.hooks.hook
+        self._selections, self._context, self._registry = trackers, context, context.components
+        self.hooks = self._registry.hooks.hook
         self.progress = Progress(info, console)
         self._trackers: list[Tracker] = []
         self._stack = ExitStack()

@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from vidgen.engine.comparison import Comparison
 from vidgen.engine.data import Batch, Position, Stream, batches, make_loader
 from vidgen.engine.ema import Ema
 from vidgen.engine.optimization import learning_rate, make_optimizer, set_learning_rate
-from vidgen.engine.parts import Parts, build_parts, describe, shared_context
-from vidgen.engine.sampler import make_sampler, measure
+from vidgen.engine.parts import Parts, build_on_meta, build_parts, describe, shared_context, token_grid
+from vidgen.engine.sampler import clip_size, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
 from vidgen.engine.window import Window
 from vidgen.errors import UserError
@@ -61,9 +62,7 @@ class TrainJob:
 
     def dry_run(self) -> Mapping[str, str]:
         """See `interfaces.Job`."""
-        with torch.device("meta"):
-            context = evolve(self.context, load_weights=False)
-            parts = build_parts(self.recipe, context, device=torch.device("meta"))
+        parts = build_on_meta(self.recipe, self.context)
         steps = str(self.recipe.max_steps)
         if self.recipe.max_steps is None:
             stream = make_stream(self.recipe, self.context, build_dataset(self.context, self.recipe), parts, Position())
@@ -169,10 +168,8 @@ class Training:
 
     def sample(self, session: Session) -> None:
         """Sample with the averaged weights, write and measure."""
-        options, registry = self.recipe.sample, self.context.registry
-        assert options is not None and registry is not None
-        seen = Comparison(self.parts, self.dataset, self.recipe, options)
-        options = evolve(options, prompts=[*seen.captions, *options.prompts])
+        seen = self.comparison
+        options = evolve(seen.options, prompts=[*seen.captions, *seen.options.prompts])
         folder = self.recipe.outputs / "samples" / f"step{self.step}"
         swapped = self.ema if options.ema else None
         if swapped is not None:
@@ -185,8 +182,14 @@ class Training:
         shown = seen.beside(samples, folder)
         session.hooks.vidgen_samples_written(step=self.step, samples=shown)
         if not session.stopped and (options.metrics or seen.captions):
-            metrics = [registry.build(one, self.context) for one in options.metrics]
-            session.scores(self.step, {**measure(metrics, samples, options.upscale), **seen.scores(samples)})
+            session.scores(self.step, {**measure(options, samples, self.context), **seen.scores(samples)})
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """The clips that samples are shown beside; read when first sampled, and kept."""
+        assert self.recipe.sample is not None
+        size = clip_size(self.recipe.sample, self.recipe)
+        return Comparison(self.parts, self.dataset, self.recipe.sample, seed=self.recipe.seed, size=size)
 
     def _sampler(self, options: TrainingSampleOptions, session: Session) -> Any:
         return make_sampler(
@@ -227,8 +230,7 @@ class Training:
         for batch in step_batches:
             frames, rows, columns = batch.video.shape[2:]
             latent = self.parts.vae.latent_size((frames, rows, columns))
-            patches = [-(-size // patch) for size, patch in zip(latent, self.model.patch_size, strict=True)]
-            tokens += len(batch.texts) * patches[0] * patches[1] * patches[2]
+            tokens += len(batch.texts) * prod(token_grid(latent, self.model.patch_size))
         return tokens
 
     def _steps_of_all_epochs(self) -> int | None:
@@ -237,7 +239,6 @@ class Training:
         return per_epoch * self.recipe.epochs if self.recipe.epochs else None
 
     def _state(self) -> dict[str, Any]:
-        registry = self.context.registry
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -246,7 +247,7 @@ class Training:
             "parallel": self.parallel.state_dict(),
             "prediction_type": self.parts.scheduler.prediction_type,
             "recipe": dict(self.context.recipe),
-            "versions": {**(registry.versions() if registry else {}), "torch": torch.__version__},
+            "versions": {**self.context.components.versions(), "torch": torch.__version__},
         }
 
     def _restore(self, start: Path) -> None:
@@ -264,8 +265,7 @@ class Training:
 
 def build_dataset(context: Context, recipe: TrainRecipe) -> Dataset:
     """The recipe's dataset. Raises: UserError, when it is empty."""
-    assert context.registry is not None
-    dataset: Dataset = context.registry.build(recipe.dataset, context)
+    dataset: Dataset = context.components.build(recipe.dataset, context)
     if dataset.table.num_rows == 0:
         raise UserError(f"dataset: {recipe.dataset.type} has no rows")
     return dataset
@@ -273,8 +273,7 @@ def build_dataset(context: Context, recipe: TrainRecipe) -> Dataset:
 
 def make_stream(recipe: TrainRecipe, context: Context, dataset: Dataset, parts: Parts, start: Position) -> Stream:
     """Batches of this rank from `start` on."""
-    assert context.registry is not None
-    bucketer = context.registry.build(recipe.bucketer, context)
+    bucketer = context.components.build(recipe.bucketer, context)
     return Stream(dataset, bucketer, start, recipe.epochs, parts.parallel.rank, parts.parallel.num_ranks)
 
 
