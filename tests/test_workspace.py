@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))
+FOLDERS = sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))
+LIBRARIES = [folder for folder in FOLDERS if folder.parent.name == "libraries"]
+PLUGINS = [folder for folder in FOLDERS if folder not in LIBRARIES]
 CORE = ROOT / "core"
 MODULE_OF = {"pillow": "PIL", "pyyaml": "yaml"}  # where a distribution's module has another name
 ROOM = ("recipe", "engine", "cli", "testing")
@@ -68,7 +70,17 @@ def test_a_plugin_folder_is_one_distribution_with_one_entry_point(folder: Path) 
     assert len((folder / "README.md").read_text()) > 300
 
 
-@pytest.mark.parametrize("folder", [CORE, *PLUGINS], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", LIBRARIES, ids=lambda folder: folder.name)
+def test_a_library_is_a_distribution_that_offers_no_component(folder: Path) -> None:
+    data = project(folder)
+    assert data["name"] == f"vidgen-{folder.name}"
+    assert package(folder) == data["name"].replace("-", "_")
+    assert "entry-points" not in data
+    assert (folder / "src" / package(folder) / "py.typed").exists()
+    assert len((folder / "README.md").read_text()) > 300
+
+
+@pytest.mark.parametrize("folder", [CORE, *FOLDERS], ids=lambda folder: folder.name)
 def test_what_is_imported_is_declared_and_nothing_else(folder: Path) -> None:
     declared = {re.split(r"[\[<>=~! ]", text)[0].lower() for text in project(folder)["dependencies"]}
     modules = {MODULE_OF.get(name, name.replace("-", "_")) for name in declared}
@@ -78,7 +90,7 @@ def test_what_is_imported_is_declared_and_nothing_else(folder: Path) -> None:
     assert used == modules, "used but not declared, or declared but not used"
 
 
-@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_plugins_import_no_other_plugin_and_only_the_ground_floor_of_core(folder: Path) -> None:
     others = {package(other) for other in PLUGINS} - {package(folder)}
     for path in sources(folder):
@@ -96,7 +108,7 @@ def hasattr_of_vidgen(name: str) -> bool:
 
 
 def test_core_imports_no_plugin() -> None:
-    plugins = {package(folder) for folder in PLUGINS}
+    plugins = {package(folder) for folder in FOLDERS}
     for path in sources(CORE):
         assert not {name.split(".")[0] for name in imported(path)} & plugins, path
 
@@ -118,14 +130,14 @@ def test_core_imports_go_down() -> None:
 
 def test_uv_knows_every_member() -> None:
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]
-    assert tool["sources"].keys() == {project(folder)["name"] for folder in [CORE, *PLUGINS]}
+    assert tool["sources"].keys() == {project(folder)["name"] for folder in [CORE, *FOLDERS]}
 
 
 def test_every_requirement_is_pinned_in_the_tested_set() -> None:
     pinned = {
         line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
     }
-    for folder in [CORE, *PLUGINS]:
+    for folder in [CORE, *FOLDERS]:
         for text in project(folder)["dependencies"]:
             name = re.split(r"[\[<>=~! ]", text)[0].lower()
             assert name.startswith("vidgen") or name in pinned, f"{folder.name}: {name}"
@@ -149,7 +161,7 @@ def test_every_recipe_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 def test_no_file_is_a_heap() -> None:
     """Files under 400 lines, functions under 80."""
-    for folder in [CORE, *PLUGINS]:
+    for folder in [CORE, *FOLDERS]:
         for path in sources(folder):
             text = path.read_text()
             assert text.count("\n") <= 400, path

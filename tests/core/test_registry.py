@@ -138,16 +138,16 @@ def test_a_hook_without_its_mark_is_not_overlooked(plugin: Plugin):
 
 def test_an_unknown_name_is_told_with_what_is_installed_and_what_is_broken(plugin: Plugin):
     plugins = [
-        ("one", "vidgen-one", "1.0", plugin(vidgen_models=[component("Qwzx-XL/2"), component("Qwzx-S/2")])),
+        ("one", "vidgen-one", "1.0", plugin(vidgen_models=[component("Qwzxjv-XL/2"), component("Qwzxjv-S/2")])),
         ("bad", "vidgen-bad", "1.0", plugin(vidgen_modles=[])),
     ]
     registry = Registry(plugins)
     with pytest.raises(UnknownComponent) as caught:
-        registry.find("model", "Qzx-XL/2")
+        registry.find("model", "Qwxjv-XL/2")
     assert str(caught.value) == (
-        "type: no installed plugin offers the model 'Qzx-XL/2'\n"
-        "    installed: Qwzx-S/2, Qwzx-XL/2\n"
-        "    did you mean Qwzx-XL/2 or Qwzx-S/2?\n"
+        "type: no installed plugin offers the model 'Qwxjv-XL/2'\n"
+        "    installed: Qwzxjv-S/2, Qwzxjv-XL/2\n"
+        "    did you mean Qwzxjv-XL/2 or Qwzxjv-S/2?\n"
         f"    vidgen-bad could not be loaded: {registry.broken[0].error}"
     )
     assert "\n" not in registry.broken[0].error

@@ -1,8 +1,10 @@
-"""Weights from files: what is read, what is refused, and how it is told."""
+"""Weight files: what is read, what is refused, and how it is told."""
 
+import json
 import os
 import pickle
 import random
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from vidgen.errors import RunError, UserError, VidgenError
-from vidgen.weights import Report, find_weights, fingerprint, load_into, read_state
+from vidgen.weights import fingerprint, read_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 
@@ -115,7 +117,7 @@ def test_a_bare_pickle_runs_nothing_and_no_advice_to_trust_it_is_passed_on(tmp_p
     assert not (tmp_path / "was here").exists()
 
 
-@pytest.mark.parametrize("name", ["a.ckpt", "a.npz", "a", "a.safetensors.index.json"])
+@pytest.mark.parametrize("name", ["a.ckpt", "a.npz", "a", "a.json"])
 def test_an_unknown_kind_of_file_is_refused_by_its_name(tmp_path: Path, name: str):
     (tmp_path / name).touch()
     with pytest.raises(UserError) as caught:
@@ -168,103 +170,66 @@ def test_a_folder_or_a_missing_file_is_told_as_unreadable(tmp_path: Path):
         read_state(tmp_path / "a.pt")
 
 
-# into a module
+def test_averaged_weights_are_taken_from_a_trainers_file_with_its_arguments(tmp_path: Path):
+    """So facebook's DiT saves them; reading a namespace runs nothing."""
+    content = {"model": linear(1).state_dict(), "ema": linear(2).state_dict(), "args": Namespace(lr=1e-4)}
+    torch.save(content, tmp_path / "a.pt")
+    assert same(linear(2), read_state(tmp_path / "a.pt"))
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    path = tmp_path / "a.safetensors"
-    save_file(linear(seed=1).state_dict(), path)
+def test_names_lose_the_prefix_of_a_data_parallel_wrapper(tmp_path: Path):
+    torch.save({f"module.{name}": value for name, value in linear().state_dict().items()}, tmp_path / "a.pt")
+    assert same(linear(), read_state(tmp_path / "a.pt"))
+
+
+# several files with an index
+
+
+@pytest.fixture(params=[".safetensors", ".bin"])
+def index(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """`weight` and `bias` in a file each."""
+    homes = {}
+    for number, (name, value) in enumerate(linear().state_dict().items()):
+        homes[name] = f"model-{number}{request.param}"
+        one = {name: value}
+        save_file(one, tmp_path / homes[name]) if request.param == ".safetensors" else torch.save(
+            one, tmp_path / homes[name]
+        )
+    path = tmp_path / f"model{request.param}.index.json"
+    path.write_text(json.dumps({"metadata": {"total_size": 32}, "weight_map": homes}))
     return path
 
 
-def test_weights_are_loaded_and_counted(saved: Path):
-    module = linear()
-    report = load_into(module, str(saved))
-    assert same(module, read_state(saved))
-    assert str(report) == f"weights: 2 of 2 entries from {saved}"
+def test_a_sharded_checkpoint_is_read_through_its_index(index: Path):
+    assert same(linear(), read_state(index))
 
 
-def test_entries_that_may_be_missing_keep_their_values(tmp_path: Path):
-    module = nn.Sequential(linear(), linear(seed=5))
-    save_file({"0.weight": torch.ones(2, 3), "0.bias": torch.ones(2)}, tmp_path / "a.safetensors")
-    report = load_into(module, tmp_path / "a.safetensors", allow_missing=["1.*"])
-    assert torch.equal(module[0].weight, torch.ones(2, 3)) and torch.equal(module[1].weight, linear(seed=5).weight)
-    assert report == Report(tmp_path / "a.safetensors", 2, 4, ("1.weight", "1.bias"))
-    assert str(report).endswith("; 2 keep their initial values")
+def test_a_lacking_shard_is_named(index: Path):
+    shard = next(index.parent.glob("model-1*"))
+    shard.unlink()
+    with pytest.raises(RunError, match=rf"names files that are not there: {shard.name}\. Copy the whole folder"):
+        read_state(index)
 
 
-def test_published_layouts_are_converted(tmp_path: Path):
-    save_file({"w": torch.ones(2, 3), "b": torch.zeros(2)}, tmp_path / "a.safetensors")
-    module = linear()
-    load_into(module, tmp_path / "a.safetensors", convert=lambda state: {"weight": state["w"], "bias": state["b"]})
-    assert torch.equal(module.weight, torch.ones(2, 3))
+def test_an_entry_that_no_shard_holds_is_named(index: Path):
+    homes = json.loads(index.read_text())
+    homes["weight_map"]["scale"] = homes["weight_map"]["bias"]
+    index.write_text(json.dumps(homes))
+    with pytest.raises(RunError, match="names entries that its files lack: scale"):
+        read_state(index)
 
 
-def test_weights_take_the_modules_dtype(saved: Path):
-    module = linear().to(torch.float64)
-    load_into(module, saved)
-    assert module.weight.dtype == torch.float64
-    torch.testing.assert_close(module.weight, read_state(saved)["weight"].double())
+def test_an_index_leads_to_no_file_outside_its_folder(index: Path):
+    homes = json.loads(index.read_text())["weight_map"]
+    index.write_text(json.dumps({"weight_map": {name: f"../elsewhere/{home}" for name, home in homes.items()}}))
+    assert same(linear(), read_state(index))  # those beside it
 
 
-def test_weights_of_another_model_are_told_by_their_first_differences(tmp_path: Path):
-    state = {f"blocks.{n}.weight": torch.zeros(1) for n in range(7)} | {"weight": torch.zeros(2, 4)}
-    save_file(state, tmp_path / "a.safetensors")
-    module = linear(seed=3)
-    with pytest.raises(UserError) as caught:
-        load_into(module, tmp_path / "a.safetensors")
-    assert str(caught.value) == (
-        f"{tmp_path}/a.safetensors holds weights of another model than Linear:\n"
-        "    not in the file (1): bias\n"
-        "    not in the model (7): blocks.0.weight, blocks.1.weight, blocks.2.weight, blocks.3.weight, "
-        "blocks.4.weight and 2 more\n"
-        "    differ (1): weight: (2, 4) in the file, (2, 3) in the model"
-    )
-    assert same(module, linear(seed=3).state_dict())  # untouched
-
-
-# where they are
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    for kind in ("model", "ema"):
-        folder = tmp_path / "run/checkpoints/epoch0-global_step3" / kind
-        folder.mkdir(parents=True)
-        (folder / "model.safetensors").touch()
-    return tmp_path / "run"
-
-
-def test_weights_are_found_in_runs_and_checkpoints_averaged_first(run: Path):
-    checkpoint = run / "checkpoints/epoch0-global_step3"
-    for path in (run, checkpoint):
-        assert find_weights(path) == checkpoint / "ema/model.safetensors"
-        assert find_weights(path, ema=False) == checkpoint / "model/model.safetensors"
-    (checkpoint / "ema/model.safetensors").unlink()
-    assert find_weights(run) == checkpoint / "model/model.safetensors"
-    (checkpoint / "model/model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"^no weights in .*/run: looked for model\.safetensors and for a checkpoint's"):
-        find_weights(run)
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "diffusion_pytorch_model.safetensors"])
-def test_weights_are_found_in_a_folder_of_their_own(tmp_path: Path, name: str):
-    (tmp_path / name).touch()
-    assert find_weights(tmp_path) == tmp_path / name
-    assert find_weights(tmp_path / name) == tmp_path / name
-
-
-def test_a_home_folder_is_expanded(saved: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HOME", str(saved.parent))
-    assert load_into(linear(), "~/a.safetensors").path == saved
-
-
-def test_where_nothing_is_nothing_is_found(tmp_path: Path):
-    with pytest.raises(UserError, match=r"^no weights at nowhere: no such file or folder$"):
-        find_weights(Path("nowhere"))
-    with pytest.raises(UserError, match=r"^no checkpoint in "):
-        find_weights(tmp_path)
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": 3}}'])
+def test_a_damaged_index_is_told(tmp_path: Path, text: str):
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(RunError, match=r"model\.safetensors\.index\.json is damaged: no `weight_map`"):
+        read_state(tmp_path / "model.safetensors.index.json")
 
 
 # fingerprints

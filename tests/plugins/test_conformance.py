@@ -14,16 +14,18 @@ from vidgen.testing.subject import Subject
 from vidgen.testing.tiny import tiny_context
 
 SMALL: dict[tuple[str, str], dict[str, Any]] = {
-    ("model", "STDiT"): {"hidden_size": 24, "depth": 2, "num_heads": 3},
+    **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("STDiT", "DiT", "Latte")},
+    **{("model", f"PixArt{name}"): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("", "MS", "_Sigma")},
+    **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 2} for name in ("STDiT2", "STDiT3")},
     ("dataset", "VideoText"): {"data_path": "clips.csv"},
     ("text_encoder", "hashed-words"): {"width": 7, "model_max_length": 5},
 }
 """Options of the trial, where the defaults are large or there are none."""
 
-LARGE = {"STDiT-XL/2"}
-"""Published sizes of models tried above: their registration and options are checked alone."""
-
 OFFERS = Registry.discover().offers()
+
+LARGE = {offer.component.name for offer in OFFERS if offer.kind == "model" and "/" in offer.component.name}
+"""Published sizes of models tried above: their registration and options are checked alone."""
 
 
 def named(offer: Offer) -> str:

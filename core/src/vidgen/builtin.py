@@ -52,6 +52,28 @@ def vidgen_parallel() -> Iterator[Component]:
     )
 
 
+@frozen(kw_only=True)
+class NoOptions:
+    """No keys beside `type:`."""
+
+
+@hookimpl
+def vidgen_attention() -> Iterator[Component]:
+    """torch's own kernels, and the formula."""
+    yield Component(
+        name="sdpa",
+        summary="torch's scaled_dot_product_attention; chooses flash and other fused kernels for the device.",
+        options=NoOptions,
+        factory="vidgen.attention:build_sdpa",
+    )
+    yield Component(
+        name="explicit",
+        summary="The formula written out: slow, memory grows with tokens squared; to compare others with.",
+        options=NoOptions,
+        factory="vidgen.attention:build_explicit",
+    )
+
+
 @hookimpl
 def vidgen_trackers() -> Iterator[Component]:
     """The table that every run folder holds."""

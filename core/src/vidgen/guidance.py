@@ -21,7 +21,7 @@ def guide(
     `channels` (a learned variance) are the conditional ones. Without null conditioning, or at scale 1, the model is
     called once.
     """
-    if null_conditioning is None or scale == 1.0:
+    if not null_conditioning or scale == 1.0:
 
         def conditional(x: Tensor, t: Tensor, x_mask: Tensor | None = None) -> Tensor:
             return model(x, t, **conditioning, **_mask(x_mask))

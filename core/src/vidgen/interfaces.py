@@ -86,6 +86,7 @@ class Model(Protocol):
 
     latent_channels: channels of x.
     patch_size: latent (frames, rows, columns) per token.
+    text_width: D of y; 0 where y are class numbers (B,), or the model takes none.
     conditioning: the keyword arguments `forward` takes, of: `y` (B, N, D) caption features; `mask` (B, N), 1 where a
         caption token counts, else 0; `x_mask` (B, T) bool, true where a latent frame carries noise; `drop_caption` (B,)
         bool, true where the caption is to be replaced by the null caption; `fps`, `height`, `width`, `num_frames`, `ar`
@@ -96,12 +97,19 @@ class Model(Protocol):
 
     latent_channels: int
     patch_size: Size3
+    text_width: int
     conditioning: frozenset[str]
     caption_dropout: float
 
     def forward(self, x: "Tensor", timestep: "Tensor", **conditioning: "Tensor") -> "Tensor":
         """x: noisy latents (B, C, T, H, W); timestep: (B,), in the scheduler's units. Returns the prediction,
         (B, C or 2C, T, H, W): the second half, when there is one, parametrises the variance."""
+        ...
+
+    def encode_text(self, conditioning: Mapping[str, "Tensor"]) -> "dict[str, Tensor]":
+        """What depends on the captions alone, worked out once for many calls: the conditioning with other entries in
+        place of `y` and `drop_caption`. `forward` takes it instead, with equal results. A model that has nothing to
+        save returns what it is given."""
         ...
 
     def null_conditioning(self, conditioning: Mapping[str, "Tensor"]) -> "dict[str, Tensor] | None":

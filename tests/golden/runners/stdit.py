@@ -10,17 +10,26 @@ import vidgen_stdit
 from comparing import close, close_gradient, inputs, outputs
 from torch import Tensor, nn
 from vidgen.interfaces import Context
-from vidgen_stdit import model as stdit1
-from vidgen_stdit import weights
+from vidgen.weights import Converted
+from vidgen_stdit import stdit1, stdit2, stdit3, weights
 from weight_rule import check_listing, fill, values
 
-BUILD: dict[str, Callable[[Any, Context], nn.Module]] = {"STDiT": stdit1.build}
+BUILD: dict[str, Callable[[Any, Context], nn.Module]] = {
+    "STDiT": stdit1.build,
+    "STDiT2": stdit2.build,
+    "STDiT3": stdit3.build,
+}
+CONVERT: dict[str, Callable[..., Converted]] = {
+    "STDiT": weights.to_stdit,
+    "STDiT2": weights.to_stdit2,
+    "STDiT3": weights.to_stdit3,
+}
 NOT_OF_THE_MODEL = {"w", "force_drop_ids"}
 
 
 def matches(reference: str, case: dict[str, Any]) -> bool:
     """Whether the case's class is one of this family that vidgen has."""
-    return reference.startswith("hpcaitech/Open-Sora") and reference.split()[-1] in BUILD
+    return reference.startswith("hpcaitech/Open-Sora") and _name(case) in BUILD
 
 
 def run(case: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> None:
@@ -57,31 +66,41 @@ def _compare(case: dict[str, Any], model: nn.Module, made: dict[str, Tensor], wa
 
 
 def _run_listing(case: dict[str, Any]) -> None:
-    components = {component.name: component for component in vidgen_stdit.vidgen_models()}
-    options = components[case["variant"]].options
+    options = _component_options(case["variant"].split(" ")[0])  # "STDiT2-XL/2 (default switches)"
     with torch.device("meta"):
-        model = BUILD[case["reference"].split()[-1]](options(**_options(case)), Context(load_weights=False))
+        model = BUILD[_name(case)](options(**_options(case)), Context(load_weights=False))
     check_listing(model, case["state_dict"])
+    saved = model.state_dict().keys()
     assert sum(p.numel() for p in model.parameters()) == case["parameters"]
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == case["trainable"]
-    assert {name: list(b.shape) for name, b in model.named_buffers()} == case["buffers_in_state_dict"]
+    buffers = {name: list(b.shape) for name, b in model.named_buffers() if name in saved}
+    assert buffers == case["buffers_in_state_dict"]
 
 
 def _model(case: dict[str, Any]) -> nn.Module:
-    name = case["reference"].split()[-1]
-    options = {component.name: component for component in vidgen_stdit.vidgen_models()}[name].options
-    return BUILD[name](options(**_options(case)), Context())
+    name = _name(case)
+    return BUILD[name](_component_options(name)(**_options(case)), Context())
+
+
+def _name(case: dict[str, Any]) -> str:
+    return case["reference"].split()[-1]
+
+
+def _component_options(name: str) -> Callable[..., Any]:
+    return {component.name: component.options for component in vidgen_stdit.vidgen_models()}[name]
 
 
 def _options(case: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in case["constructor"].items()}
+    """The case's constructor arguments. STDiT2 had no `qk_norm_legacy` at tag v1.1.0, where that order was the rule."""
+    older = {"qk_norm_legacy": True} if _name(case) == "STDiT2" and case["reference"].split()[1] == "v1.1.0" else {}
+    return older | {key: tuple(v) if isinstance(v, list) else v for key, v in case["constructor"].items()}
 
 
 def _load_converted(case: dict[str, Any], model: nn.Module) -> None:
     """Into the freshly made model, as the reference loads: what is missing stays, what is not known is dropped."""
     check_listing(model, case["state_dict"])
-    converted = weights.convert(values(case["source_state_dict"]), model.state_dict())
-    missing, unexpected = model.load_state_dict(converted, strict=False)
+    converted = CONVERT[_name(case)](values(case["source_state_dict"]), model.state_dict())
+    missing, unexpected = model.load_state_dict(converted.state, strict=False)
     for key, found in (("missing_after_load", missing), ("unexpected_after_load", unexpected)):
         strange = set(found) - set(case.get(key, found))
         assert not strange, f"{key}: {sorted(strange)}"

@@ -1,41 +1,60 @@
-"""A tiny STDiT whose every number is odd or unlike the others, and a batch for it."""
+"""Tiny STDiT models whose every number is odd or unlike the others, and batches for them."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from vidgen.interfaces import Context
-from vidgen_stdit import STDiTOptions
-from vidgen_stdit.model import STDiT, build
+from vidgen_stdit import STDiT2Options, STDiT3Options, STDiTOptions, stdit1, stdit2, stdit3
 
 TINY = Context(latent_channels=3, latent_size=(5, 6, 14), text_width=7, text_length=4, seed=11)
+SIZES = {"hidden_size": 24, "depth": 2, "num_heads": 3}
+MODELS = {
+    "STDiT": (STDiTOptions, stdit1.build),
+    "STDiT2": (STDiT2Options, stdit2.build),
+    "STDiT3": (STDiT3Options, stdit3.build),
+}
 
 
 @pytest.fixture
-def fresh() -> Callable[..., STDiT]:
-    """Make a tiny model with its start values; keywords are options."""
+def build() -> Callable[..., nn.Module]:
+    """Make a tiny model of a name with its start values; keywords are options."""
 
-    def make(**options: Any) -> STDiT:
-        return build(STDiTOptions(**{"hidden_size": 24, "depth": 2, "num_heads": 3, **options}), TINY).eval()
+    def make(name: str, context: Context = TINY, **options: Any) -> nn.Module:
+        kind, factory = MODELS[name]
+        return factory(kind(**{**SIZES, **options}), context).eval()
 
     return make
 
 
 @pytest.fixture
-def lively(fresh: Callable[..., STDiT]) -> Callable[..., STDiT]:
-    """Make a tiny model none of whose parameters is zero, so that everything has an influence."""
+def enlivened(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """Make a tiny model of a name none of whose trained parameters is zero, so that everything has an influence."""
 
-    def make(**options: Any) -> STDiT:
-        model = fresh(**options)
+    def make(name: str, **options: Any) -> nn.Module:
+        model = build(name, **options)
         generator = torch.Generator().manual_seed(3)
         with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+            for name, parameter in model.named_parameters():
+                if name != "rope.freqs":
+                    parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
         return model
 
     return make
+
+
+@pytest.fixture
+def fresh(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """Make a tiny STDiT with its start values."""
+    return lambda **options: build("STDiT", **options)
+
+
+@pytest.fixture
+def lively(enlivened: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """Make a tiny STDiT none of whose parameters is zero."""
+    return lambda **options: enlivened("STDiT", **options)
 
 
 @pytest.fixture
@@ -47,4 +66,22 @@ def batch() -> dict[str, Tensor]:
         "timestep": torch.tensor([12.5, 731.0]),
         "y": torch.randn(2, 4, 7, generator=generator),
         "mask": torch.tensor([[1, 1, 0, 1], [1, 0, 0, 0]]),
+    }
+
+
+@pytest.fixture
+def sized_batch() -> dict[str, Tensor]:
+    """Two clips of five frames whose rows and columns do not divide into patches, with everything told of them."""
+    generator = torch.Generator().manual_seed(7)
+    return {
+        "x": torch.randn(2, 3, 5, 7, 9, generator=generator),
+        "timestep": torch.tensor([12.5, 731.0]),
+        "y": torch.randn(2, 4, 7, generator=generator),
+        "mask": torch.tensor([[1, 1, 0, 1], [1, 0, 0, 0]]),
+        "x_mask": torch.tensor([[True, False, True, True, False], [False, True, True, False, True]]),
+        "fps": torch.tensor([24.0, 8.0]),
+        "height": torch.tensor([56.0, 56.0]),
+        "width": torch.tensor([72.0, 72.0]),
+        "num_frames": torch.tensor([17.0, 17.0]),
+        "ar": torch.tensor([0.75, 0.75]),
     }

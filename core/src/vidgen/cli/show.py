@@ -9,6 +9,7 @@ import attrs
 import click
 
 from vidgen.cli.table import console, table
+from vidgen.component import Selection
 from vidgen.errors import UserError, did_you_mean
 from vidgen.hookspecs import KINDS
 from vidgen.recipe.structure import unstructure
@@ -26,6 +27,8 @@ def command(name: str, kind: str | None) -> None:
         raise UserError("\n    ".join([f"no installed plugin offers {name!r}", *_hints(registry, name, kind)]))
     for offer in found:
         _print(offer)
+        if offer.kind == "model":
+            _print_anatomy(registry, offer)
 
 
 def _hints(registry: Registry, name: str, kind: str | None) -> Iterable[str]:
@@ -45,6 +48,28 @@ def _print(offer: Offer) -> None:
     for row in rows(component.options):
         keys.add_row(*row)
     console().print(keys)
+
+
+def _print_anatomy(registry: Registry, offer: Offer) -> None:
+    from vidgen.engine.anatomy import dissect  # needs torch
+
+    try:
+        model = dissect(registry, Selection(offer.kind, offer.component, offer.component.options()))
+    except TypeError:  # an option without a default
+        return
+    parts = table("part", "parameters", "share", "FLOPs per token", "share", numbers=(1, 2, 3, 4))
+    for part in model.parts:
+        name = f"{'  ' * part.depth}{part.name}{f' x {part.count}' if part.count > 1 else ''}"
+        shares = [f"{part.parameters / model.parameters:.1%}", f"{part.flops / max(model.flops, 1):.1%}"]
+        parts.add_row(name, f"{part.parameters:,}", shares[0], _flops(part.flops), shares[1])
+    parts.add_row("all", f"{model.parameters:,}", "", _flops(model.flops), "")
+    console().print(parts)
+    size = "x".join(map(str, model.latent_size))
+    console().print(f"Forward, {size} latents ({model.tokens:,} tokens), one clip with its default conditioning.")
+
+
+def _flops(number: float) -> str:
+    return f"{number / 1e9:.3f} G" if number >= 1e8 else f"{number / 1e6:.2f} M"
 
 
 def rows(options: type, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:

@@ -1,6 +1,7 @@
 """Tables on the terminal; whole lines for a pipe or a file, which have no width to fit."""
 
 import sys
+from collections.abc import Container
 
 from rich.console import Console
 from rich.table import Table
@@ -13,9 +14,9 @@ def console() -> Console:
     return Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
-def table(*columns: str, header: bool = True) -> Table:
-    """An empty table of these columns; nothing in it is cut short."""
+def table(*columns: str, header: bool = True, numbers: Container[int] = ()) -> Table:
+    """An empty table of these columns; nothing in it is cut short. numbers: which columns are set to the right."""
     made = Table(box=None, pad_edge=False, header_style="bold", show_header=header)
-    for column in columns:
-        made.add_column(column, overflow="fold")
+    for place, column in enumerate(columns):
+        made.add_column(column, overflow="fold", justify="right" if place in numbers else "left")
     return made

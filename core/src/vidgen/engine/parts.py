@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from attrs import evolve, frozen
 
+from vidgen.attention import use_backend
 from vidgen.interfaces import Autoencoder, Context, Parallel, Scheduler, Size3, TextEncoder
 from vidgen.recipe.schema import SharedRecipe
 from vidgen.rng import address
@@ -63,11 +64,20 @@ def build_parts(recipe: SharedRecipe, context: Context, *, device: torch.device 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(address(recipe.seed, "initial weights"))
         model = registry.build(recipe.model, known)
+    use_backend(model, registry.build(recipe.attention, known))
+    if recipe.compile:
+        compile_blocks(model)
     scheduler = registry.build(recipe.scheduler, known)
     target = device or parallel.device
     for encoder in (vae, text_encoder):
         encoder.to(target).requires_grad_(False).eval()
     return Parts(parallel, vae, text_encoder, model.to(target), scheduler, latent_size)
+
+
+def compile_blocks(model: Any) -> None:
+    """Compile each repeated block, from outside: names in the state dict stay, and recomputation goes around it."""
+    for block in model.repeated_blocks():
+        block.forward = torch.compile(block.forward)
 
 
 def build_on_meta(recipe: SharedRecipe, context: Context) -> Parts:

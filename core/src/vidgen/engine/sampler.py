@@ -86,8 +86,8 @@ class Sampler:
             latents = parts.scheduler.sample(
                 parts.model,
                 draws.normal("noise", shape, device=parts.device),
-                conditioning,
-                null,
+                parts.model.encode_text(conditioning),
+                parts.model.encode_text(null) if null else null,
                 draws=draws,
                 progress=lambda done, total: self.progress("denoise", done, total),
                 sizes={key: known[key] for key in sizes},

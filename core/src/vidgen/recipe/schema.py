@@ -127,6 +127,8 @@ class SharedRecipe:
     vae: Selection = section("autoencoder", doc="Pixels to latents and back.")
     text_encoder: Selection = section("text_encoder", doc="Captions to features.")
     scheduler: Selection = section("scheduler", doc="The diffusion process.")
+    attention: Selection = section("attention", {"type": "sdpa"}, doc="Kernels of every attention layer.")
+    compile: bool = option(False, "torch.compile every block: a slow first step per size, faster ones after.")
     parallel: Selection = section("parallel", {"type": "single"}, doc="How devices are used.")
     trackers: list[Selection] = sections("tracker", [{"type": "csv"}], doc="Where numbers and clips go.")
 

@@ -12,6 +12,7 @@ CONDITIONING = frozenset({"y", "mask", "x_mask", "drop_caption", "fps", "height"
 Rule = tuple[str, Callable[[Any], bool]]
 
 COUNT: Rule = ("a whole number above 0", lambda value: type(value) is int and value > 0)
+WIDTH: Rule = ("a whole number, 0 or more", lambda value: type(value) is int and value >= 0)
 SIZE: Rule = (
     "a tuple of three whole numbers above 0",
     lambda value: type(value) is tuple and [COUNT[1](one) for one in value] == [True] * 3,
@@ -25,7 +26,13 @@ KEYS: Rule = (
 )
 
 DECLARED: Mapping[str, Mapping[str, Rule]] = {
-    "model": {"latent_channels": COUNT, "patch_size": SIZE, "conditioning": KEYS, "caption_dropout": SHARE},
+    "model": {
+        "latent_channels": COUNT,
+        "patch_size": SIZE,
+        "text_width": WIDTH,
+        "conditioning": KEYS,
+        "caption_dropout": SHARE,
+    },
     "text_encoder": {"width": COUNT, "max_length": COUNT},
     "autoencoder": {"latent_channels": COUNT, "stride": SIZE},
     "scheduler": {"prediction_type": WORD, "cfg_scale": NUMBER, "num_sampling_steps": COUNT},

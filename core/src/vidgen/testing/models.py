@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidgen.attention import explicit_attention
+from vidgen.attention import Explicit, key_mask
 from vidgen.rng import torch_generator
 from vidgen.testing.declared import declares
-from vidgen.testing.subject import ROWS, Subject, alike, devices, refused, seeded, steady
+from vidgen.testing.subject import ROWS, Subject, alike, devices, seeded, steady
 from vidgen.testing.tiny import draws_of, tiny_model_inputs
 
 Inputs = tuple[Tensor, Tensor, dict[str, Tensor]]
@@ -85,6 +85,12 @@ def _gives_a_null_caption(subject: Subject) -> Iterator[str]:
         _run(model, (x, t, dict(null)))
 
 
+def _encodes_text_once(subject: Subject) -> Iterator[str]:
+    model, (x, t, conditioning) = _ready(subject)
+    if not alike(_run(model, (x, t, conditioning)), _run(model, (x, t, dict(model.encode_text(conditioning)))), 1e-5):
+        yield "with encode_text(conditioning) in place of the conditioning it must predict the same"
+
+
 def _names_its_blocks(subject: Subject) -> Iterator[str]:
     model, inputs = _ready(subject)
     blocks, called = list(model.repeated_blocks()), set()
@@ -113,14 +119,31 @@ def _attends(subject: Subject) -> Iterator[str]:
     dtype, tolerance = (torch.float32, 1e-4) if device.type == "cpu" else (torch.bfloat16, 2e-2)
     draws = draws_of(ROWS)
     q, k, v = (draws.normal(name, (3, n, 8), device=device).to(dtype) for name, n in (("q", 5), ("k", 7), ("v", 7)))
-    mask = torch.ones(3, 1, 5, 7, dtype=torch.bool, device=device)
-    mask[1, ..., 4:] = False
-    for given, words in ((None, "without a mask"), (mask, "with a mask")):
-        if given is not None and refused(lambda: subject.one(q, k, v, mask)):
-            return
-        out = subject.one(q, k, v, given)
-        if out.dtype != dtype or not alike(out, explicit_attention(q, k, v, given), tolerance):
+    counting = torch.tensor([[1, 1, 1, 1, 1, 1, 1], [0, 1, 0, 0, 1, 1, 0], [1, 0, 0, 0, 0, 0, 0]], device=device)
+    for keys, words in ((None, "without a mask"), (key_mask(counting, 3), "with a mask")):
+        out = subject.one(q, k, v, keys)
+        if out.dtype != dtype or not alike(out, Explicit()(q, k, v, keys), tolerance):
             yield f"{words}, it must give softmax(q k^T / sqrt(E)) v, (3, 3, 5, 8) in {dtype}; got {_shown(out)}"
+    yield from _attends_packed(subject, [part.transpose(1, 2) for part in (q, k, v)], tolerance)
+
+
+def _attends_packed(subject: Subject, parts: Sequence[Tensor], tolerance: float) -> Iterator[str]:
+    """parts: (B, N, K, E) queries, keys and values, of which sequences of several lengths are packed."""
+    lengths = [(5, 5, 5), (7, 2, 1), (7, 2, 1)]
+    q, k, v = (
+        torch.cat([row[:n] for row, n in zip(part, rows, strict=True)])
+        for part, rows in zip(parts, lengths, strict=True)
+    )
+    ends = [torch.tensor([0, *rows], device=q.device).cumsum(0).int() for rows in lengths[:2]]
+    out = subject.one.packed(q, k, v, *ends)
+    for b in range(3):
+        own = [
+            part[start[b] : start[b + 1]].transpose(0, 1)[None]
+            for part, start in zip((q, k, v), [*ends, ends[1]], strict=True)
+        ]
+        wanted = Explicit()(*own)[0].transpose(0, 1)
+        if not alike(out[ends[0][b] : ends[0][b + 1]], wanted, tolerance):
+            yield f"packed, sequence {b} must attend to its own keys alone"
 
 
 def _ready(subject: Subject) -> tuple[Any, Inputs]:
@@ -161,6 +184,7 @@ MODEL = (
     _follows_its_device,
     _keeps_its_state,
     _gives_a_null_caption,
+    _encodes_text_once,
     _names_its_blocks,
     _learns,
 )

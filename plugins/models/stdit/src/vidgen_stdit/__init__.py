@@ -1,7 +1,7 @@
 """STDiT: video transformers that attend over space and over time in turn (Open-Sora 1.0 to 1.2).
 
-Offers the models `STDiT` (every size free) and `STDiT-XL/2`. Read whenever vidgen starts, so it holds only names and
-options; the network lives in `vidgen_stdit.model`.
+Offers the models `STDiT`, `STDiT2` and `STDiT3` (every size free) and their published sizes. Read whenever vidgen
+starts, so it holds only names and options; the networks live in `vidgen_stdit.stdit1`, `stdit2` and `stdit3`.
 """
 
 from collections.abc import Iterable
@@ -10,19 +10,20 @@ from typing import Literal
 from attrs import frozen
 from attrs.validators import and_, ge, gt, le, lt
 from vidgen import Component, hookimpl, option
+from vidgen.component import preset
+from vidgen_layers.options import WeightOptions
 
 
 @frozen(kw_only=True)
-class STDiTOptions:
-    """Keys allowed beside `type: STDiT`, named as in Open-Sora; the defaults are STDiT-XL/2."""
+class CommonOptions(WeightOptions):
+    """Keys that all STDiT models share, named as in Open-Sora; the defaults are the size XL/2."""
 
-    input_size: tuple[int, int, int] | None = option(
-        None, "Latent frames, rows and columns of every clip; null: the recipe's, or [1, 32, 32] when built alone."
-    )
     in_channels: int | None = option(None, "Latent channels; null: the autoencoder's, or 4 when built alone.")
     patch_size: tuple[int, int, int] = option((1, 2, 2), "Latent frames, rows and columns per token.")
-    hidden_size: int = option(1152, "Width of a token; a multiple of 4 and of num_heads.", validator=ge(4))
-    depth: int = option(28, "Number of blocks.", validator=ge(1))
+    hidden_size: int = option(
+        1152, "Width of a token; a multiple of num_heads and of 4, for STDiT2 of 12.", validator=ge(4)
+    )
+    depth: int = option(28, "Number of blocks, for STDiT3 of pairs of blocks.", validator=ge(1))
     num_heads: int = option(16, "Attention heads; divides hidden_size.", validator=ge(1))
     mlp_ratio: float = option(4.0, "Hidden width of a block's MLP over hidden_size, above 0.", validator=gt(0))
     class_dropout_prob: float = option(
@@ -32,9 +33,17 @@ class STDiTOptions:
     drop_path: float = option(
         0.0, "Stochastic depth of the last block, 0 to below 1; rises linearly from 0.", validator=and_(ge(0), lt(1))
     )
-    no_temporal_pos_emb: bool = option(False, "Accepted for old configurations; no effect, as in Open-Sora.")
     caption_channels: int | None = option(
         None, "Width of the caption features; null: the text encoder's, or 4096 when built alone."
+    )
+
+
+@frozen(kw_only=True)
+class STDiTOptions(CommonOptions):
+    """Keys allowed beside `type: STDiT`."""
+
+    input_size: tuple[int, int, int] | None = option(
+        None, "Latent frames, rows and columns of every clip; null: the recipe's, or [1, 32, 32] when built alone."
     )
     model_max_length: int | None = option(
         None, "Tokens of the null caption; null: the text encoder's length, or 120 when built alone."
@@ -43,14 +52,52 @@ class STDiTOptions:
         1.0, "Divides rows and columns in the position table; 0.5 continues a 256-pixel image model.", validator=gt(0)
     )
     time_scale: float = option(1.0, "Divides frames in the temporal position table.", validator=gt(0))
+    no_temporal_pos_emb: bool = option(False, "Accepted for old configurations; no effect, as in Open-Sora.")
     freeze: Literal["not_temporal", "text"] | None = option(
         None, "not_temporal: train the temporal attention alone; text: keep the cross attention fixed."
     )
-    from_pretrained: str | None = option(
-        None, "Weights to start from: a .safetensors or .pt file or a checkpoint folder, STDiT's or PixArt-alpha's."
+
+
+@frozen(kw_only=True)
+class STDiT2Options(CommonOptions):
+    """Keys allowed beside `type: STDiT2`."""
+
+    input_sq_size: int = option(
+        32, "Side in pixels of the square clips whose positions are not rescaled; 1 or more.", validator=ge(1)
     )
-    enable_flash_attn: bool = option(False, "Accepted for old configurations; no effect, see the attention plugins.")
-    enable_layernorm_kernel: bool = option(False, "Accepted for old configurations; no effect.")
+    qk_norm: bool = option(False, "Normalise queries and keys of both self attentions.")
+    qk_norm_legacy: bool = option(
+        False, "With qk_norm: normalise temporal queries and keys after their rotation, as Open-Sora 1.1 did."
+    )
+    model_max_length: int | None = option(
+        None, "Tokens of the null caption; null: the text encoder's length, or 120 when built alone."
+    )
+    no_temporal_pos_emb: bool = option(False, "Accepted for old configurations; no effect, as in Open-Sora.")
+    freeze: Literal["not_temporal", "text"] | None = option(
+        None, "not_temporal: train the temporal attention alone; text: keep the cross attention fixed."
+    )
+
+
+@frozen(kw_only=True)
+class STDiT3Options(CommonOptions):
+    """Keys allowed beside `type: STDiT3`."""
+
+    input_sq_size: int = option(
+        512, "Side in pixels of the square clips whose positions are not rescaled; 1 or more.", validator=ge(1)
+    )
+    qk_norm: bool = option(True, "Normalise queries and keys of the self attentions.")
+    model_max_length: int | None = option(
+        None, "Tokens of the null caption; null: the text encoder's length, or 300 when built alone."
+    )
+    skip_y_embedder: bool = option(
+        False, "Captions come projected and packed: y is [1, all tokens, hidden_size], mask the length of each."
+    )
+    freeze_y_embedder: bool = option(False, "Keep the caption projection fixed.")
+    only_train_temporal: bool = option(False, "Train the temporal blocks alone.")
+
+
+STDiT2XLOptions = preset(STDiT2Options, "STDiT2XLOptions", qk_norm_legacy=True)
+STDiT33BOptions = preset(STDiT3Options, "STDiT33BOptions", hidden_size=1872, num_heads=26)
 
 
 @hookimpl
@@ -60,11 +107,41 @@ def vidgen_models() -> Iterable[Component]:
         name="STDiT",
         summary="STDiT of Open-Sora 1.0, any size: fixed clip size, spatial and temporal attention in every block.",
         options=STDiTOptions,
-        factory="vidgen_stdit.model:build",
+        factory="vidgen_stdit.stdit1:build",
     )
     yield Component(
         name="STDiT-XL/2",
         summary="STDiT of Open-Sora 1.0 with 28 blocks of width 1152, 760 million parameters.",
         options=STDiTOptions,
-        factory="vidgen_stdit.model:build",
+        factory="vidgen_stdit.stdit1:build",
+    )
+    yield Component(
+        name="STDiT2",
+        summary="STDiT of Open-Sora 1.1, any size: clips of every size, told their size, length and frame rate.",
+        options=STDiT2Options,
+        factory="vidgen_stdit.stdit2:build",
+    )
+    yield Component(
+        name="STDiT2-XL/2",
+        summary="STDiT of Open-Sora 1.1 with 28 blocks of width 1152, 767 million parameters; its released weights.",
+        options=STDiT2XLOptions,
+        factory="vidgen_stdit.stdit2:build",
+    )
+    yield Component(
+        name="STDiT3",
+        summary="STDiT of Open-Sora 1.2, any size: spatial and temporal blocks in turn, clips of every size.",
+        options=STDiT3Options,
+        factory="vidgen_stdit.stdit3:build",
+    )
+    yield Component(
+        name="STDiT3-XL/2",
+        summary="STDiT of Open-Sora 1.2 with 28 pairs of blocks of width 1152, 1.2 billion parameters.",
+        options=STDiT3Options,
+        factory="vidgen_stdit.stdit3:build",
+    )
+    yield Component(
+        name="STDiT3-3B/2",
+        summary="STDiT of Open-Sora 1.2 with 28 pairs of blocks of width 1872, 3.2 billion parameters.",
+        options=STDiT33BOptions,
+        factory="vidgen_stdit.stdit3:build",
     )

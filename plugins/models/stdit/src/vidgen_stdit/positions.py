@@ -1,25 +1,65 @@
-"""Sine and cosine position tables, worked out in float64.
+"""Positions in clips of any size: of tokens in a frame by a table made in every forward pass, of frames by rotation.
 
-Letters: D width, S positions of one frame (row by row), T frames.
+Letters: D width, E head width, S tokens of one frame, row by row.
 """
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from vidgen_layers.positions import Rotation, rotary_frequencies, rotation
+
+ROTARY = "rope.freqs"
+SPATIAL = "pos_embed.frequencies"
 
 
-def axis_table(positions: Tensor, width: int) -> Tensor:
-    """positions: (N,), any unit. Returns [sin(p w_k), cos(p w_k)], (N, width) float64, w_k = 10000^(-k / (width / 2)).
+class FramePositions(nn.Module):
+    """Tables of positions within a frame, which grow with the clip's size in pixels and not with its number of tokens.
 
-    Source: arXiv 1706.03762, section 3.5, with all sines before the cosines.
+    frequencies: (D / 4,). As in Open-Sora they are rounded with the model when that is moved to bfloat16.
     """
-    half = width // 2
-    frequencies = 10000.0 ** (-torch.arange(half, dtype=torch.float64, device=positions.device) / half)
-    angles = positions.double()[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, square: int) -> None:
+        """square: side in pixels of square clips whose neighbouring tokens are 1 apart."""
+        super().__init__()
+        self.square = square
+        self.register_buffer("frequencies", torch.empty(width // 4), persistent=False)
+
+    def forward(self, *, rows: int, columns: int, height: Tensor, width: Tensor) -> Tensor:
+        """rows, columns: in tokens. height, width: (b,), in pixels; those of the first clip count. Returns (S, D), the
+        half that tells the column first."""
+        scale = (height[0].float() * width[0].float()).sqrt() / self.square
+        base = round(math.sqrt(rows * columns))
+        of_column = self._axis(columns, base / scale)[None].expand(rows, -1, -1)
+        of_row = self._axis(rows, base / scale)[:, None].expand(-1, columns, -1)
+        return torch.cat([of_column, of_row], dim=2).flatten(0, 1)
+
+    def _axis(self, count: int, length: Tensor) -> Tensor:
+        """Sines, then cosines, of `count` places that share `length`: (count, D / 2)."""
+        places = torch.arange(count, device=length.device) * (length / count)
+        angles = places[:, None] * self.frequencies
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def grid_table(rows: Tensor, columns: Tensor, width: int) -> Tensor:
-    """Tables of a grid from its row and column positions: (S, width) float64; the first half tells the column."""
-    of_row = axis_table(rows, width // 2)[:, None].expand(-1, len(columns), -1)
-    of_column = axis_table(columns, width // 2)[None].expand(len(rows), -1, -1)
-    return torch.cat([of_column, of_row], dim=2).flatten(0, 1)
+class RotaryPositions(nn.Module):
+    """Rotations of frames. `freqs`, (E / 2,), is a parameter that is never trained: published state dicts have it."""
+
+    def __init__(self, head_width: int) -> None:
+        super().__init__()
+        self.freqs = nn.Parameter(torch.empty(head_width // 2), requires_grad=False)
+
+    def forward(self, frames: int) -> Rotation:
+        """The rotation of frames 0 .. frames - 1, in patches."""
+        return rotation(self.freqs, frames, self.freqs.dtype)
+
+
+def rotary_start(weight: Tensor, generator: torch.Generator) -> None:
+    """Fill `freqs`."""
+    weight.copy_(rotary_frequencies(2 * len(weight)))
+
+
+def spatial_frequencies(width: int) -> Tensor:
+    """Of `FramePositions`: 10000^(-4 k / D), (D / 4,) float32."""
+    return rotary_frequencies(width // 2)

@@ -1,31 +1,80 @@
-"""Published weights in other layouts, to the names and shapes of STDiT."""
+"""Published weights in other layouts, to the names and shapes of the STDiT models.
 
-from collections.abc import Mapping
+Every function takes a state dict as published, and the model's own for its shapes. Layouts are told apart by their
+entries, never by a file's name.
+"""
 
-import torch
-from torch import Tensor
+from vidgen.weights import Converted, State
+from vidgen_layers.published import (
+    NULL_CAPTION,
+    PATCH,
+    null_caption_notes,
+    with_null_caption_of,
+    with_time_axis,
+    without,
+)
 
-PATCH = "x_embedder.proj.weight"
-NULL_CAPTION = "y_embedder.y_embedding"
+TABLES = "pos_embed"  # and pos_embed_temporal: worked out from the options, never loaded
+NEW_IN_2 = (
+    "rope.freqs",
+    "t_block_temp.*",
+    "csize_embedder.*",
+    "ar_embedder.*",
+    "fl_embedder.*",
+    "fps_embedder.*",
+    "blocks.*.scale_shift_table_temporal",
+    "blocks.*_norm.weight",
+)
+NEW_IN_3 = ("rope.freqs", "fps_embedder.*", "temporal_blocks.*", "spatial_blocks.*_norm.weight")
 
 
-def convert(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict like `own`, the model's as built, from one of an STDiT or of a PixArt-alpha image model.
-
-    The image model is told by its patch weight, (D, C, rows, columns): it gains a time axis of 1, and the temporal
-    attention, which the image model lacks, keeps the model's start value (zero output, so every frame is first treated
-    as an image). All other names agree. From either kind, position tables are left out for the model's own, and the
-    null caption is cut to the model's length, or lengthened by repeating its last token.
-    """
-    converted = {**state, **{name: table for name, table in own.items() if name.startswith("pos_embed")}}
-    if NULL_CAPTION in state:
-        converted[NULL_CAPTION] = _of_length(state[NULL_CAPTION], len(own[NULL_CAPTION]))
-    if PATCH in state and state[PATCH].ndim == 4:
-        converted[PATCH] = state[PATCH].unsqueeze(2)
-        converted |= {name: value for name, value in own.items() if ".attn_temp." in name}
-    return converted
+def to_stdit(state: State, own: State) -> Converted:
+    """From an STDiT, or a PixArt-alpha image model: the temporal attention, which that lacks, keeps its start value
+    (zero output, so every frame is first treated as an image). All other names agree."""
+    image = _of_images(state)
+    return _converted(
+        state,
+        own,
+        layout="PixArt-alpha" if image else "",
+        fresh=(f"{TABLES}*", "blocks.*.attn_temp.*") if image else (f"{TABLES}*",),
+    )
 
 
-def _of_length(caption: Tensor, length: int) -> Tensor:
-    lacking = max(length - len(caption), 0)
-    return torch.cat([caption[:length], caption[-1:].expand(lacking, -1)])
+def to_stdit2(state: State, own: State) -> Converted:
+    """From an STDiT2; from an STDiT, which lacks what tells of size and frame rate; or from a PixArt-alpha image model,
+    which lacks the temporal attention as well. All other names agree."""
+    if _of_images(state):
+        return _converted(state, own, layout="PixArt-alpha", fresh=(*NEW_IN_2, "blocks.*.attn_temp.*"))
+    if _of_stdit(state):
+        return _converted(state, own, layout="STDiT", fresh=NEW_IN_2)
+    return _converted(state, own)
+
+
+def to_stdit3(state: State, own: State) -> Converted:
+    """From an STDiT3, or a PixArt-Sigma image model, whose blocks become the spatial ones: the temporal ones and the
+    frame rate keep their start values, which do nothing."""
+    if not _of_images(state):
+        return _converted(state, own)
+    renamed = {f"spatial_{name}" if name.startswith("blocks.") else name: value for name, value in state.items()}
+    return _converted(renamed, own, layout="PixArt-Sigma", fresh=NEW_IN_3)
+
+
+def _converted(state: State, own: State, *, layout: str = "", fresh: tuple[str, ...] = ()) -> Converted:
+    """Without position tables, with a time axis, and with a null caption as long as the model's."""
+    length = len(own[NULL_CAPTION])
+    return Converted(
+        state=with_null_caption_of(with_time_axis(without(state, TABLES)), length),
+        layout=layout,
+        fresh=fresh,
+        notes=null_caption_notes(state, length),
+    )
+
+
+def _of_images(state: State) -> bool:
+    return PATCH in state and state[PATCH].ndim == 4
+
+
+def _of_stdit(state: State) -> bool:
+    """Blocks with temporal attention, and nothing that later versions added."""
+    later = ("rope.", "t_block_temp.", "csize_embedder.", "ar_embedder.", "fl_embedder.", "fps_embedder.")
+    return any(".attn_temp." in name for name in state) and not any(name.startswith(later) for name in state)

@@ -1,0 +1,21 @@
+"""Weights from files into modules: safely, without a second copy in memory, and with a readable report.
+
+Reads safetensors, and torch files with `weights_only=True` (a pickle that needs code is refused). Nothing here can run
+code from a file, and nothing asks the network unless a Hugging Face id was given.
+"""
+
+from vidgen.weights.files import State, read_state
+from vidgen.weights.fingerprint import fingerprint
+from vidgen.weights.load import Converted, Report, load_into
+from vidgen.weights.locate import find_weights, read_config
+
+__all__ = [
+    "Converted",
+    "Report",
+    "State",
+    "find_weights",
+    "fingerprint",
+    "load_into",
+    "read_config",
+    "read_state",
+]

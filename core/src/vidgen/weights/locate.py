@@ -1,0 +1,86 @@
+"""The file of weights behind what a recipe says: a file, a folder, a checkpoint, a run, a Hugging Face id."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vidgen import runfolder
+from vidgen.errors import RunError, UserError
+from vidgen.weights import hub
+from vidgen.weights.files import INDEX_SUFFIX, SUFFIXES
+
+NAMES = ("model", "diffusion_pytorch_model", "pytorch_model")
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
+
+
+def find_weights(source: str | Path, *, ema: bool = True, hub_id: bool = False) -> Path:
+    """The file, or the index of a sharded one (`*.index.json`).
+
+    source: a file; a folder in Hugging Face's form, whole or sharded; a checkpoint of vidgen or Open-Sora
+    (`epoch*-global_step*`) or a run's folder with such; a Hugging Face id, `org/name` or `org/name@revision`, when no
+    folder `org` is here or `hub_id` says so. ema: of a checkpoint, take the averaged weights where there are any.
+    Raises: UserError, when there are none, with where was looked.
+    """
+    path = _local(source, hub_id=hub_id)
+    if path.is_file():
+        return path
+    found = next(_inside(path), None) or next(_in_checkpoint(path, ema=ema), None)
+    if found is None:
+        raise UserError(
+            f"no weights in {path}: looked for {', '.join(NAMES)} as {', '.join(SUFFIXES)} or sharded, and for a "
+            "checkpoint's model/, ema/ or ema.pt"
+        )
+    return found
+
+
+def read_config(source: str | Path, *, hub_id: bool = False) -> dict[str, Any]:
+    """The `config.json` beside the weights of a folder or Hugging Face id; empty without one.
+
+    Raises: UserError, when there is no such folder; RunError, when the file is damaged.
+    """
+    path = _local(source, hub_id=hub_id) / "config.json"
+    if not path.is_file():
+        return {}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged: {error}") from error
+    return config if isinstance(config, dict) else {}
+
+
+def _local(source: str | Path, *, hub_id: bool) -> Path:
+    path = Path(source).expanduser()
+    if hub_id or (not path.exists() and _looks_like_hub_id(str(source))):
+        return hub.download(str(source))
+    if not path.exists():
+        raise UserError(f"no weights at {path}: no such file or folder, and no Hugging Face id (org/name)")
+    return path
+
+
+def _looks_like_hub_id(source: str) -> bool:
+    """`outputs/run` with a folder `outputs` here is a mistyped path, and nothing to ask the network about."""
+    return bool(HUB_ID.fullmatch(source)) and not source.endswith(SUFFIXES) and not Path(source).parent.exists()
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    stems = [folder / f"{name}{suffix}" for suffix in SUFFIXES for name in NAMES]
+    for stem in stems:
+        yield from (path for path in (stem, stem.with_name(stem.name + INDEX_SUFFIX)) if path.is_file())
+    alone = [path for path in sorted(folder.glob("*")) if path.suffix in SUFFIXES and path.is_file()]
+    if len(alone) == 1 and not runfolder.NAME.fullmatch(folder.name):
+        yield alone[0]
+
+
+def _in_checkpoint(path: Path, *, ema: bool) -> Iterator[Path]:
+    checkpoint = path if runfolder.NAME.fullmatch(path.name) else None
+    if checkpoint is None:
+        found = [one for one in path.glob("epoch*-global_step*") if runfolder.NAME.fullmatch(one.name)]  # Open-Sora's
+        checkpoint = max(found, key=runfolder.step_of, default=None) or runfolder.latest(path)
+    if checkpoint is None:
+        return
+    if ema:
+        yield from _inside(checkpoint / "ema")
+        yield from (one for one in (checkpoint / "ema.pt",) if one.is_file())
+    yield from _inside(checkpoint / "model")

@@ -1,0 +1,55 @@
+"""Self attention and cross attention over `vidgen.attention`.
+
+Letters: B sequences, N tokens, L caption tokens, K heads, E head width, D = K E.
+"""
+
+from torch import Tensor, nn
+from vidgen.attention import AttentionLayer, KeyMask
+
+from vidgen_layers.layers import RMSNorm
+from vidgen_layers.positions import Rotation, rotate
+
+
+class SelfAttention(AttentionLayer):
+    """Multi-head attention within each sequence."""
+
+    def __init__(self, width: int, heads: int, *, qk_norm: bool = False, norm_after_rotation: bool = False) -> None:
+        """qk_norm: root-mean-square normalisation of queries and keys per head (arXiv 2302.05442, section 2), before
+        the rotation or, `norm_after_rotation`, after it."""
+        super().__init__()
+        self.heads, self.norm_after_rotation = heads, norm_after_rotation
+        self.qkv = nn.Linear(width, 3 * width)
+        self.q_norm = RMSNorm(width // heads, eps=1e-6) if qk_norm else None
+        self.k_norm = RMSNorm(width // heads, eps=1e-6) if qk_norm else None
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, h: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """h: (B, N, D). rotation: of N positions. Returns (B, N, D)."""
+        q, k, v = self.qkv(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k = self._turned(q, self.q_norm, rotation), self._turned(k, self.k_norm, rotation)
+        return self.proj(self.backend(q, k, v).transpose(1, 2).flatten(2))
+
+    def _turned(self, q: Tensor, norm: RMSNorm | None, rotation: Rotation | None) -> Tensor:
+        """Queries or keys, (B, K, N, E), normalised and rotated."""
+        if norm is not None and not self.norm_after_rotation:
+            q = norm(q)
+        if rotation is not None:
+            q = rotate(q, rotation)
+        return norm(q) if norm is not None and self.norm_after_rotation else q
+
+
+class CrossAttention(AttentionLayer):
+    """Tokens look at the caption of their clip."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_linear = nn.Linear(width, width)
+        self.kv_linear = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, h: Tensor, text: Tensor, keys: KeyMask | None) -> Tensor:
+        """h: (B, N, D); text: (B, L, D); keys: the caption tokens that count, None: all. Returns (B, N, D)."""
+        q = self.q_linear(h).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        k, v = self.kv_linear(text).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.proj(self.backend(q, k, v, keys).transpose(1, 2).flatten(2))

@@ -1,0 +1,64 @@
+"""Captions on their way into a model: how they are handed over, masked and cut.
+
+Letters: B clips, N caption tokens, D width.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from vidgen.attention import KeyMask, key_mask
+
+
+class Text(NamedTuple):
+    """Projected captions as every block reads them. tokens: (B, N, D). keys: which count; None: all."""
+
+    tokens: Tensor
+    keys: KeyMask | None
+
+
+def flat_captions(y: Tensor) -> Tensor:
+    """(B, N, C), from that or from the (B, 1, N, C) of Open-Sora."""
+    return y.squeeze(1) if y.ndim == 4 else y
+
+
+def flat_mask(mask: Tensor | None) -> Tensor | None:
+    """(B', N), from that or from the (B', 1, 1, N) of PixArt."""
+    return mask.flatten(1) if mask is not None and mask.ndim == 4 else mask
+
+
+def trimmed(y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """y: (B, N, C) and mask: (B', N) without the tokens at the end that count in no caption; the model's result is the
+    same. Only where the mask lies on the CPU: elsewhere looking would stop the device."""
+    if mask is None or mask.device.type != "cpu":
+        return y, mask
+    used = int(mask.bool().any(0).numpy().nonzero()[0].max(initial=0)) + 1
+    return y[:, :used], mask[:, :used]
+
+
+def text(tokens: Tensor, mask: Tensor | None, clips: int) -> Text:
+    """tokens: (B, N, D), projected. mask: (B', N), not 0 where a token counts, B' divides B."""
+    return Text(tokens, None if mask is None else key_mask(mask, clips))
+
+
+def mean_caption(y: Tensor, mask: Tensor | None) -> Tensor:
+    """y: (B, N, C); mask: (B', N), B' divides B. The mean over the tokens that count, (B, C): one token is itself."""
+    if mask is None or y.shape[1] == 1:
+        return y.mean(1)
+    weights = mask.repeat(len(y) // len(mask), 1).to(y)[..., None]
+    return (y * weights).sum(1) / weights.sum(1)
+
+
+def unpacked(tokens: Tensor, lengths: list[int] | Tensor) -> tuple[Tensor, Tensor]:
+    """Captions that lie one behind the other, side by side.
+
+    tokens: (1, M, D) or (M, D). lengths: of each caption, together M. Returns (B, N, D) and the mask (B, N) bool;
+    N is the longest, or M where the lengths lie on a device, since looking would stop it.
+    """
+    rows = tokens.flatten(0, -2)
+    counts = torch.as_tensor(lengths, device=tokens.device)
+    longest = int(counts.max()) if counts.device.type == "cpu" or isinstance(lengths, list) else len(rows)
+    places = torch.arange(longest, device=tokens.device)
+    starts = counts.cumsum(0) - counts
+    picked = (starts[:, None] + places).clamp(max=len(rows) - 1)
+    return rows[picked], places < counts[:, None]

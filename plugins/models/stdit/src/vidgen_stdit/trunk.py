@@ -1,0 +1,175 @@
+"""What every STDiT has around its blocks: latents to tokens and back, time, captions, start values, freezing.
+
+Letters: B clips, C latent channels, t patches along time, S tokens of one frame, D width, N caption tokens.
+"""
+
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from math import prod
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from vidgen_layers.attention import CrossAttention, SelfAttention
+from vidgen_layers.captions import Text
+from vidgen_layers.checks import Size3, Widths
+from vidgen_layers.embedders import CaptionEmbedder, NumberEmbedder, number_features
+from vidgen_layers.initialise import Fill, freeze, normal, uniform, xavier, zero
+from vidgen_layers.layers import FinalLayer
+from vidgen_layers.patches import PatchEmbed, pad_to_patches, unpatch
+from vidgen_layers.positions import Rotation
+
+from vidgen_stdit import CommonOptions
+from vidgen_stdit.conditions import checked
+from vidgen_stdit.positions import (
+    ROTARY,
+    SPATIAL,
+    FramePositions,
+    RotaryPositions,
+    rotary_start,
+    spatial_frequencies,
+)
+
+
+class Trunk(nn.Module):
+    """The shared parts, under the names of the published state dicts. A model adds its blocks and its `forward`.
+
+    starts_zero: patterns of entries that start at zero. starts_small: of weights that start with a deviation of 0.02.
+    """
+
+    starts_zero: tuple[str, ...] = ("blocks.*.cross_attn.proj.*", "blocks.*.attn_temp.proj.*", "final_layer.linear.*")
+    starts_small: tuple[str, ...] = ("t_embedder.*.weight", "t_block*.weight", "y_embedder.*.weight")
+
+    def __init__(self, options: CommonOptions, widths: Widths) -> None:
+        """`widths` stand in for the options'."""
+        super().__init__()
+        self.latent_channels = widths.latents
+        self.text_width = widths.caption
+        self.patch_size = options.patch_size
+        self.caption_dropout = options.class_dropout_prob
+        width = options.hidden_size
+        self.x_embedder = PatchEmbed(channels=widths.latents, patch=options.patch_size, width=width)
+        self.t_embedder = NumberEmbedder(width)
+        self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.y_embedder = CaptionEmbedder(channels=widths.caption, width=width, length=widths.caption_length)
+        out_channels = widths.latents * (2 if options.pred_sigma else 1)
+        self.final_layer = FinalLayer(width, prod(options.patch_size) * out_channels)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, to which latents, timesteps and captions are cast first."""
+        return self.x_embedder.proj.weight.dtype
+
+    def times(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """timestep: (B,). Its vectors, (B, D), and the one of time zero for frames that are given, (1, D)."""
+        zeros = torch.zeros_like(timestep[:1], dtype=self.dtype)
+        return self.t_embedder(timestep.to(self.dtype)), self.t_embedder(zeros)
+
+    def patches(self, h: Tensor, t: Tensor, t0: Tensor, x_mask: Tensor | None) -> Tensor:
+        """h: (B, t, S, D). t, t0: vectors of noised and of given frames, (B or 1, D). Returns the numbers of every
+        patch, (B, t, S, numbers)."""
+        return self.final_layer(h, t) if x_mask is None else self.final_layer.by_frame(h, t, t0, x_mask)
+
+    def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same conditioning with `y` projected once, as `text`; `forward` takes either, with equal results."""
+        return self.y_embedder.encode_text(conditioning)
+
+    def null_conditioning(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """The same with the null caption in place of `y`; the mask stays that of the real caption, as in training.
+
+        Raises: UserError, when the captions are longer than the null caption.
+        """
+        return self.y_embedder.null_conditioning(conditioning)
+
+    def start_value(self, name: str, value: Tensor) -> Fill:
+        """See `vidgen_layers.initialise.Startable`."""
+        if any(fnmatch(name, pattern) for pattern in self.starts_zero):
+            return zero
+        if any(fnmatch(name, pattern) for pattern in self.starts_small):
+            return normal(0.02)
+        if name == "y_embedder.y_embedding" or "scale_shift_table" in name:
+            return normal(value.shape[1] ** -0.5)
+        if name == "x_embedder.proj.bias":
+            return uniform(self.x_embedder.proj.weight[0].numel() ** -0.5)
+        if name.endswith("_norm.weight"):
+            return one
+        if name == ROTARY:
+            return rotary_start
+        return zero if name.endswith("bias") else xavier
+
+
+class SizedTrunk(Trunk):
+    """For clips of any size: padding to whole patches, and positions made anew in every forward pass."""
+
+    def __init__(self, options: CommonOptions, widths: Widths, *, square: int) -> None:
+        """square: see `FramePositions`."""
+        super().__init__(options, widths)
+        self.pos_embed = FramePositions(options.hidden_size, square)
+        self.rope = RotaryPositions(options.hidden_size // options.num_heads)
+
+    def embed(self, embedder: NumberEmbedder, numbers: Tensor | None, *, name: str, clips: int) -> Tensor:
+        """numbers: (b,), as exact as they are handed over; b divides B and the list is repeated. Returns (B, D).
+
+        Raises: UserError, when they are missing or of another shape.
+        """
+        features = number_features(checked(numbers, name=name, clips=clips)).to(self.dtype)
+        return embedder.mlp(features.repeat(clips // len(features), 1))
+
+    def tokens(self, x: Tensor, grid: Size3, height: Tensor | None, width: Tensor | None) -> Tensor:
+        """x: (B, C, T, H, W). grid: its patches along time, rows and columns. height, width: (b,), in pixels. Returns
+        (B, t, S, D), with positions.
+
+        Raises: UserError, when height or width are missing or of another shape.
+        """
+        height, width = checked(height, name="height", clips=len(x)), checked(width, name="width", clips=len(x))
+        positions = self.pos_embed(rows=grid[1], columns=grid[2], height=height, width=width)
+        return self.x_embedder(pad_to_patches(x.to(self.dtype), self.patch_size)) + positions.to(self.dtype)
+
+    def latents(self, patches: Tensor, x: Tensor, rows: int) -> Tensor:
+        """patches: (B, t, S, numbers). Returns latents of the size of x, (B, C or 2 C, T, H, W) float32."""
+        frames, height, width = x.shape[2:]
+        return unpatch(patches, self.patch_size, rows)[:, :, :frames, :height, :width].float()
+
+    def tables(self) -> dict[str, Tensor]:
+        """The frequencies of the positions within a frame, by name."""
+        return {SPATIAL: spatial_frequencies(4 * len(self.pos_embed.frequencies))}
+
+
+def one(weight: Tensor, generator: torch.Generator) -> None:
+    """All ones."""
+    weight.fill_(1)
+
+
+def by_frame(x_mask: Tensor | None, noised: Tensor, given: Tensor) -> Tensor:
+    """Which vector every frame is modulated by. x_mask: (B, t) bool, true where a frame is noised; None: all are.
+    noised: (B, R); given: (B or 1, R). Returns (B, t or 1, R)."""
+    return noised[:, None] if x_mask is None else torch.where(x_mask[:, :, None], noised[:, None], given[:, None])
+
+
+def over_space(attend: SelfAttention, h: Tensor) -> Tensor:
+    """Attention within each frame. h: (B, t, S, D). Returns the same shape."""
+    return attend(h.flatten(0, 1)).view_as(h)
+
+
+def over_time(attend: SelfAttention, h: Tensor, rotation: Rotation | None = None) -> Tensor:
+    """Attention across frames at each position. h: (B, t, S, D). rotation: of t frames. Returns the same shape."""
+    out = attend(rearrange(h, "b t s d -> (b s) t d"), rotation)  # one copy; of q, k and v it would be three
+    return rearrange(out, "(b s) t d -> b t s d", b=h.shape[0])
+
+
+def to_caption(attend: CrossAttention, h: Tensor, text: Text) -> Tensor:
+    """Attention of all tokens to their clip's caption. h: (B, t, S, D). Returns the same shape."""
+    return attend(h.flatten(1, 2), *text).view_as(h)
+
+
+def depth_rates(options: CommonOptions) -> list[float]:
+    """Stochastic depth of every block."""
+    return torch.linspace(0, options.drop_path, options.depth, device="cpu").tolist()
+
+
+def freeze_part(model: nn.Module, part: str | None) -> None:
+    """Stop training what the option `freeze` says. The rotary frequencies never train."""
+    if part == "not_temporal":
+        freeze(model, lambda name: "attn_temp" not in name)
+    elif part == "text":
+        freeze(model, lambda name: "cross_attn" in name or name == ROTARY)
