@@ -137,12 +137,9 @@ def _attends_packed(subject: Subject, parts: Sequence[Tensor], tolerance: float)
     ends = [torch.tensor([0, *rows], device=q.device).cumsum(0).int() for rows in lengths[:2]]
     out = subject.one.packed(q, k, v, *ends)
     for b in range(3):
-        own = [
-            part[start[b] : start[b + 1]].transpose(0, 1)[None]
-            for part, start in zip((q, k, v), [*ends, ends[1]], strict=True)
-        ]
-        wanted = Explicit()(*own)[0].transpose(0, 1)
-        if not alike(out[ends[0][b] : ends[0][b + 1]], wanted, tolerance):
+        own_q, own_k = (slice(start[b], start[b + 1]) for start in ends)
+        one = [part.transpose(0, 1)[None] for part in (q[own_q], k[own_k], v[own_k])]
+        if not alike(out[own_q], Explicit()(one[0], one[1], one[2])[0].transpose(0, 1), tolerance):
             yield f"packed, sequence {b} must attend to its own keys alone"
 
 

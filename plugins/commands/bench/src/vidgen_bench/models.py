@@ -100,7 +100,7 @@ def dit() -> Pair:
     ours = moved(
         build("model", "DiT", input_size=(1, 32, 32), condition=f"label_{CLASSES}", no_temporal_pos_emb=True, **SIZE)
     )
-    theirs = DiTTransformer2DModel(
+    theirs: Any = DiTTransformer2DModel(
         num_attention_heads=SIZE["num_heads"],
         attention_head_dim=SIZE["hidden_size"] // SIZE["num_heads"],
         in_channels=4,
@@ -128,7 +128,7 @@ def pixart() -> Pair:
 
     options = {"input_size": (1, 32, 32), "no_temporal_pos_emb": True, **CAPTIONS, **SIZE}
     ours = moved(build("model", "PixArt", **options))
-    theirs = PixArtTransformer2DModel(
+    theirs: Any = PixArtTransformer2DModel(
         num_attention_heads=SIZE["num_heads"],
         attention_head_dim=SIZE["hidden_size"] // SIZE["num_heads"],
         in_channels=4,
@@ -161,7 +161,7 @@ def latte() -> Pair:
     from diffusers import LatteTransformer3DModel
 
     ours = moved(build("model", "Latte", input_size=(8, 32, 32), condition=f"label_{CLASSES}", **SIZE))
-    theirs = LatteTransformer3DModel(
+    theirs: Any = LatteTransformer3DModel(
         num_attention_heads=SIZE["num_heads"],
         attention_head_dim=SIZE["hidden_size"] // SIZE["num_heads"],
         in_channels=4,

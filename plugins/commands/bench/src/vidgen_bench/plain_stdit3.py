@@ -162,6 +162,27 @@ class Block(nn.Module):
         return [(self.scale_shift_table + t.view(len(t), 6, -1))[:, i, None, None] for i in range(6)]
 
 
+class Final(nn.Module):
+    """Modulation and the map to the numbers of a patch; frames without noise are modulated twice, as the published
+    weights want it."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, out)
+        self.scale_shift_table = nn.Parameter(torch.empty(2, width))
+
+    def forward(self, h: Tensor, t: Tensor, t0: Tensor, x_mask: Tensor | None) -> Tensor:
+        """h: (B, t, S, D); t, t0: (B, D). Returns (B, t, S, out)."""
+        u = self._modulated(h, t)
+        if x_mask is not None:
+            u = torch.where(x_mask[:, :, None, None], u, self._modulated(u, t0))
+        return self.linear(u)
+
+    def _modulated(self, h: Tensor, t: Tensor) -> Tensor:
+        shift, scale = ((self.scale_shift_table + t[:, None])[:, i, None, None] for i in range(2))
+        return modulate(F.layer_norm(h, h.shape[-1:], eps=1e-6), shift, scale)
+
+
 class PlainSTDiT3(nn.Module):
     """The network, with the options that matter here at their defaults."""
 
@@ -175,8 +196,7 @@ class PlainSTDiT3(nn.Module):
         self.spatial_blocks = nn.ModuleList(Block(width, heads, temporal=False) for _ in range(depth))
         self.temporal_blocks = nn.ModuleList(Block(width, heads, temporal=True) for _ in range(depth))
         self.rope = nn.ParameterDict({"freqs": nn.Parameter(torch.empty(width // heads // 2), requires_grad=False)})
-        self.final_layer = nn.ModuleDict({"linear": nn.Linear(width, math.prod(PATCH) * 2 * channels)})
-        self.final_layer.register_parameter("scale_shift_table", nn.Parameter(torch.empty(2, width)))
+        self.final_layer = Final(width, math.prod(PATCH) * 2 * channels)
 
     def forward(
         self,
@@ -201,20 +221,9 @@ class PlainSTDiT3(nn.Module):
         for pair in zip(self.spatial_blocks, self.temporal_blocks, strict=True):
             for block in pair:
                 h = block(h, captions, lengths, six, six0, x_mask, turning)
-        out = self.final_layer["linear"](self._final(h, t, t0, x_mask))
+        out = self.final_layer(h, t, t0, x_mask)
         out = out.view(b, frames, rows, columns, *PATCH, -1).permute(0, 7, 1, 4, 2, 5, 3, 6)
         return out.reshape(b, -1, frames * PATCH[0], rows * PATCH[1], columns * PATCH[2])
-
-    def _final(self, h: Tensor, t: Tensor, t0: Tensor, x_mask: Tensor | None) -> Tensor:
-        """Frames without noise are modulated twice, as the published weights want it."""
-        table = self.final_layer.scale_shift_table
-        shift, scale = ((table + t[:, None])[:, i, None, None] for i in range(2))
-        u = modulate(F.layer_norm(h, h.shape[-1:], eps=1e-6), shift, scale)
-        if x_mask is None:
-            return u
-        shift, scale = ((table + t0[:, None])[:, i, None, None] for i in range(2))
-        again = modulate(F.layer_norm(u, u.shape[-1:], eps=1e-6), shift, scale)
-        return torch.where(x_mask[:, :, None, None], u, again)
 
     def _positions(self, width: int, rows: int, columns: int, area: float) -> Tensor:
         scale, base = math.sqrt(area) / 512, round(math.sqrt(rows * columns))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 import torch
@@ -72,7 +72,7 @@ def build_network(make: Callable[[], Network], options: WeightOptions, context: 
             hub_id=options.force_huggingface,
             device=device,
         )
-    draw(network, context.seed, device)
+    draw(cast(Any, network), context.seed, device)  # no one type says both Module and Startable
     return network
 
 

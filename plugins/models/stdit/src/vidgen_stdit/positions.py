@@ -38,7 +38,7 @@ class FramePositions(nn.Module):
 
     def _axis(self, count: int, length: Tensor) -> Tensor:
         """Sines, then cosines, of `count` places that share `length`: (count, D / 2)."""
-        places = torch.arange(count, device=length.device) * (length / count)
+        places = torch.arange(count, device=self.frequencies.device) * (length / count)
         angles = places[:, None] * self.frequencies
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 
