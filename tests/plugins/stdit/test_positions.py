@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from vidgen_layers.positions import rotate, rotation
 from vidgen_stdit.positions import FramePositions, RotaryPositions, rotary_start, spatial_frequencies
 
 
@@ -41,3 +42,17 @@ def test_rotary_frequencies_are_saved_and_never_trained() -> None:
     assert not positions.freqs.requires_grad
     torch.testing.assert_close(positions.freqs.data, torch.tensor([1, 0.1, 0.01, 0.001]))
     torch.testing.assert_close(positions(3).cos[2], torch.tensor([2, 0.2, 0.02, 0.002]).cos())
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_rotation_turns_pairs_of_adjacent_channels(compiled: bool) -> None:
+    turn = torch.compile(rotate, fullgraph=True, backend="eager") if compiled else rotate
+    by = rotation(torch.tensor([1.0, 0.1, 0.01]), 5, torch.float32)
+    q = torch.randn(2, 5, 3, 4, 6).permute(2, 0, 3, 1, 4)[0]  # queries as self attention has them: not contiguous
+    turned = turn(q, by)
+    for i, angle in enumerate((3.0, 0.3, 0.03)):
+        matrix = torch.tensor([[torch.tensor(angle).cos(), -torch.tensor(angle).sin()], [0, 0]])
+        matrix[1] = torch.stack([-matrix[0, 1], matrix[0, 0]])
+        expected = q[:, :, 3, 2 * i : 2 * i + 2] @ matrix.T
+        torch.testing.assert_close(turned[:, :, 3, 2 * i : 2 * i + 2], expected, rtol=0, atol=1e-6)
+    assert turn(q.bfloat16(), by).dtype == torch.bfloat16

@@ -4,17 +4,118 @@ layout in which the original projects publish their weights.
 Letters: S tokens of one frame, t frames in patches, D width.
 """
 
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Protocol
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from vidgen.weights import State
 
+from vidgen_layers.adaln import AdaLNFinalLayer
 from vidgen_layers.checks import Size3
+from vidgen_layers.embedders import NumberEmbedder, number_features
 from vidgen_layers.initialise import Fill, normal, xavier, zero
+from vidgen_layers.options import TransformerOptions
+from vidgen_layers.patches import PatchEmbed
 from vidgen_layers.positions import axis_table, grid_table
 from vidgen_layers.published import NULL_CAPTION, PATCH, without
 
 SPACE, TIME = "pos_embed_spatial", "pos_embed_temporal"
 CLASSES = "y_embedder.embedding_table.weight"
+
+
+class ClipVector(Protocol):
+    """What makes one vector of a clip's class or caption; see `vidgen_layers.vectors`."""
+
+    conditioning: frozenset[str]
+    text_width: int
+    dropout: float
+
+    def vector(
+        self, y: Tensor | None, mask: Tensor | None, drop: Tensor | None, text: Tensor | None, *, clips: int
+    ) -> Tensor:
+        """(B, D)."""
+        ...
+
+    def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `vidgen.interfaces.Model`."""
+        ...
+
+    def null_conditioning(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """See `vidgen.interfaces.Model`."""
+        ...
+
+
+class VideoDiT(nn.Module):
+    """What is around the blocks. A model adds `blocks`, what makes a vector of captions or classes, and `forward`."""
+
+    pos_embed_spatial: Tensor
+    pos_embed_temporal: Tensor
+    blocks: nn.ModuleList
+
+    def __init__(self, options: TransformerOptions, *, size: Size3, channels: int, learn_sigma: bool) -> None:
+        """size: latent (frames, rows, columns), multiples of the patch size. channels: of the latents."""
+        super().__init__()
+        self.size, self.latent_channels, self.patch_size = size, channels, options.patch_size
+        frames, rows, columns = (n // p for n, p in zip(size, options.patch_size, strict=True))
+        self.grid = (frames, rows, columns)
+        width = options.hidden_size
+        self.register_buffer(SPACE, torch.empty(1, rows * columns, width))
+        self.register_buffer(TIME, torch.empty(1, frames, width))
+        self.x_embedder = PatchEmbed(channels=channels, patch=options.patch_size, width=width)
+        self.t_embedder = NumberEmbedder(width)
+        self.final_layer = AdaLNFinalLayer(width, prod(options.patch_size) * channels * (2 if learn_sigma else 1))
+
+    @property
+    def embedder(self) -> ClipVector | None:
+        """What makes a vector of the caption or class; None for a model without condition."""
+        raise NotImplementedError
+
+    @property
+    def conditioning(self) -> frozenset[str]:
+        """See `vidgen.interfaces.Model`."""
+        return frozenset() if self.embedder is None else self.embedder.conditioning
+
+    @property
+    def text_width(self) -> int:
+        """See `vidgen.interfaces.Model`."""
+        return 0 if self.embedder is None else self.embedder.text_width
+
+    @property
+    def caption_dropout(self) -> float:
+        """See `vidgen.interfaces.Model`."""
+        return 0.0 if self.embedder is None else self.embedder.dropout
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.x_embedder.proj.weight.dtype
+
+    def time(self, timestep: Tensor) -> Tensor:
+        """timestep: (B,), which stays exact whatever the type of the weights. Returns (B, D)."""
+        return self.t_embedder.mlp(number_features(timestep).to(self.dtype))
+
+    def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The conditioning with the vector of each clip's caption or class, `text`, in place of `y`; `forward` takes
+        either, with equal results."""
+        return dict(conditioning) if self.embedder is None else self.embedder.encode_text(conditioning)
+
+    def null_conditioning(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """The same with the null caption or class in place of `y`; None where there is none."""
+        return None if self.embedder is None else self.embedder.null_conditioning(conditioning)
+
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        """The blocks, in order."""
+        return list(self.blocks)
+
+    def tables(self) -> dict[str, Tensor]:
+        """The position tables by name, (1, S, D) and (1, t, D) float32: functions of the options alone."""
+        return position_tables(self.grid, self.x_embedder.proj.out_channels)
+
+    def start_value(self, name: str, value: Tensor) -> Fill:
+        """See `start_value` below."""
+        return start_value(name, value)
 
 
 def position_tables(grid: Size3, width: int) -> dict[str, Tensor]:

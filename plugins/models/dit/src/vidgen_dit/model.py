@@ -7,21 +7,16 @@ Letters: B clips, C latent channels, T H W latent frames/rows/columns, t h w the
 of one frame, D width, N caption tokens, K classes.
 """
 
-from collections.abc import Mapping, Sequence
-from math import prod
-
-import torch
 from torch import Tensor, nn
 from vidgen import UserError
 from vidgen.interfaces import Context
-from vidgen_layers import checks, video_dit
-from vidgen_layers.adaln import AdaLNBlock, AdaLNFinalLayer
+from vidgen_layers import checks
+from vidgen_layers.adaln import AdaLNBlock
 from vidgen_layers.checks import Size3
-from vidgen_layers.embedders import NumberEmbedder, number_features
-from vidgen_layers.initialise import Fill
 from vidgen_layers.network import build_network, with_published_options
-from vidgen_layers.patches import PatchEmbed, unpatch
+from vidgen_layers.patches import unpatch
 from vidgen_layers.vectors import CaptionVector, LabelVector, class_count
+from vidgen_layers.video_dit import VideoDiT
 
 from vidgen_dit import DiTOptions
 from vidgen_dit.weights import LAYOUTS, in_layout, options_of, to_dit
@@ -30,34 +25,25 @@ DEFAULT_SIZE = (16, 32, 32)
 DEFAULT_CAPTION = 512
 
 
-class DiT(nn.Module):
-    """The network; see `vidgen.interfaces.Model`. Made by `build`, which also gives it its start values."""
+class DiT(VideoDiT):
+    """The network; see `vidgen.interfaces.Model`. Made by `build`, which also gives it its start values: a new model
+    returns zeros."""
 
     layouts: tuple[str, ...] = LAYOUTS
-    pos_embed_spatial: Tensor
-    pos_embed_temporal: Tensor
 
     def __init__(self, options: DiTOptions, *, size: Size3, channels: int, caption: int) -> None:
         """size: latent (frames, rows, columns), multiples of the patch size. channels: of the latents. caption: width
         of the caption features."""
-        super().__init__()
-        self.options, self.size = options, size
-        self.latent_channels = channels
-        self.patch_size = options.patch_size
-        frames, rows, columns = (n // p for n, p in zip(size, options.patch_size, strict=True))
-        self.grid = (frames, rows, columns)
-        width = options.hidden_size
-        self.register_buffer("pos_embed_spatial", torch.empty(1, rows * columns, width))
-        self.register_buffer("pos_embed_temporal", torch.empty(1, frames, width))
-        self.x_embedder = PatchEmbed(channels=channels, patch=options.patch_size, width=width)
-        self.t_embedder = NumberEmbedder(width)
+        super().__init__(options, size=size, channels=channels, learn_sigma=options.learn_sigma)
+        self.options = options
         self.y_embedder = _embedder(options, caption)
-        self.conditioning, self.text_width = self.y_embedder.conditioning, self.y_embedder.text_width
-        self.caption_dropout = self.y_embedder.dropout
-        mlp_width = int(width * options.mlp_ratio)
+        width, mlp_width = options.hidden_size, int(options.hidden_size * options.mlp_ratio)
         self.blocks = nn.ModuleList(AdaLNBlock(width, options.num_heads, mlp_width) for _ in range(options.depth))
-        out_channels = channels * (2 if options.learn_sigma else 1)
-        self.final_layer = AdaLNFinalLayer(width, prod(options.patch_size) * out_channels)
+
+    @property
+    def embedder(self) -> LabelVector | CaptionVector:
+        """What makes a vector of the caption or class."""
+        return self.y_embedder
 
     def forward(
         self,
@@ -79,10 +65,9 @@ class DiT(nn.Module):
         Raises: UserError, when shapes do not fit the model.
         """
         checks.check_latents(x, timestep, channels=self.latent_channels, size=self.size)
-        dtype = self.x_embedder.proj.weight.dtype
         c = self.y_embedder.vector(y, mask, drop_caption, text, clips=len(x))
-        c = c + self.t_embedder.mlp(number_features(timestep).to(dtype))  # the number itself stays exact
-        h = (self.x_embedder(x.to(dtype)) + self._positions()).flatten(1, 2)
+        c = c + self.time(timestep)
+        h = (self.x_embedder(x.to(self.dtype)) + self._positions()).flatten(1, 2)
         for block in self.blocks:
             h = block(h, c)
         tokens = self.final_layer(h, c).unflatten(1, (self.grid[0], -1))
@@ -94,33 +79,12 @@ class DiT(nn.Module):
             return self.pos_embed_spatial
         return self.pos_embed_spatial[:, None] + self.pos_embed_temporal[:, :, None]
 
-    def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The conditioning with the vector of each clip's caption or class, `text`, in place of `y`; `forward` takes
-        either, with equal results."""
-        return self.y_embedder.encode_text(conditioning)
-
-    def null_conditioning(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """The same with the null caption or class in place of `y`; None where there is no null class."""
-        return self.y_embedder.null_conditioning(conditioning)
-
-    def repeated_blocks(self) -> Sequence[nn.Module]:
-        """The blocks, in order."""
-        return list(self.blocks)
-
     def state_in(self, layout: str) -> dict[str, Tensor]:
         """The weights as `original` (facebookresearch/DiT) or `diffusers` (DiTTransformer2DModel) name and shape them.
 
         Raises: UserError, when there is no such layout or it has no place for a model of this form.
         """
         return in_layout(layout, self.state_dict(), self.options, self.grid)
-
-    def tables(self) -> dict[str, Tensor]:
-        """The position tables by name, (1, S, D) and (1, t, D) float32: functions of the options alone."""
-        return video_dit.position_tables(self.grid, self.options.hidden_size)
-
-    def start_value(self, name: str, value: Tensor) -> Fill:
-        """See `vidgen_layers.initialise.Startable`; a new model returns zeros."""
-        return video_dit.start_value(name, value)
 
 
 def build(options: DiTOptions, context: Context) -> DiT:

@@ -7,21 +7,15 @@ Letters: B clips, C latent channels, T H W latent frames/rows/columns, t h w the
 of one frame, D width, N caption tokens, K classes.
 """
 
-from collections.abc import Mapping, Sequence
-from math import prod
-
-import torch
 from torch import Tensor, nn
 from vidgen import UserError
 from vidgen.interfaces import Context
-from vidgen_layers import checks, video_dit
-from vidgen_layers.adaln import AdaLNFinalLayer
+from vidgen_layers import checks
 from vidgen_layers.checks import Size3, Widths
-from vidgen_layers.embedders import NumberEmbedder, number_features
-from vidgen_layers.initialise import Fill
 from vidgen_layers.network import build_network, with_published_options
-from vidgen_layers.patches import PatchEmbed, unpatch
+from vidgen_layers.patches import unpatch
 from vidgen_layers.vectors import CaptionVector, LabelVector, class_count
+from vidgen_layers.video_dit import VideoDiT
 
 from vidgen_latte import LatteOptions
 from vidgen_latte.layers import FlatCaption, LatteBlock, SpaceAttention, TimeAttention
@@ -33,36 +27,19 @@ FLAT, NONE = "flat_text", "none"
 FLAT_CAPTION, FLAT_LENGTH = 768, 77
 
 
-class Latte(nn.Module):
-    """The network; see `vidgen.interfaces.Model`. Made by `build`, which also gives it its start values."""
+class Latte(VideoDiT):
+    """The network; see `vidgen.interfaces.Model`. Made by `build`, which also gives it its start values: a new model
+    returns zeros."""
 
     layouts: tuple[str, ...] = LAYOUTS
-    pos_embed_spatial: Tensor
-    pos_embed_temporal: Tensor
 
     def __init__(self, options: LatteOptions, *, size: Size3, widths: Widths) -> None:
         """size: latent (frames, rows, columns), multiples of the patch size; `widths` stand in for the options'."""
-        super().__init__()
-        self.options, self.size = options, size
-        self.latent_channels = widths.latents
-        self.patch_size = options.patch_size
-        frames, rows, columns = (n // p for n, p in zip(size, options.patch_size, strict=True))
-        self.grid = (frames, rows, columns)
-        width = options.hidden_size
-        self.register_buffer("pos_embed_spatial", torch.empty(1, rows * columns, width))
-        self.register_buffer("pos_embed_temporal", torch.empty(1, frames, width))
-        self.x_embedder = PatchEmbed(channels=widths.latents, patch=options.patch_size, width=width)
-        self.t_embedder = NumberEmbedder(width)
+        super().__init__(options, size=size, channels=widths.latents, learn_sigma=options.learn_sigma)
+        self.options = options
         self.y_embedder = _embedder(options, widths)
         self.text_embedding_projection = _flat_embedder(options, widths)
-        self.conditioning: frozenset[str] = frozenset()
-        self.text_width, self.caption_dropout = 0, 0.0
-        if self.embedder is not None:
-            self.conditioning = self.embedder.conditioning
-            self.text_width, self.caption_dropout = self.embedder.text_width, self.embedder.dropout
-        self.blocks = nn.ModuleList(_block(i, options, frames) for i in range(options.depth))
-        out_channels = widths.latents * (2 if options.learn_sigma else 1)
-        self.final_layer = AdaLNFinalLayer(width, prod(options.patch_size) * out_channels)
+        self.blocks = nn.ModuleList(_block(i, options, self.grid[0]) for i in range(options.depth))
 
     @property
     def embedder(self) -> LabelVector | CaptionVector | FlatCaption | None:
@@ -89,10 +66,9 @@ class Latte(nn.Module):
         Raises: UserError, when shapes do not fit the model.
         """
         checks.check_latents(x, timestep, channels=self.latent_channels, size=self.size)
-        dtype = self.x_embedder.proj.weight.dtype
-        t = self.t_embedder.mlp(number_features(timestep).to(dtype))  # the number itself stays exact
+        t = self.time(timestep)
         c = t if self.embedder is None else t + self.embedder.vector(y, mask, drop_caption, text, clips=len(x))
-        h = (self.x_embedder(x.to(dtype)) + self.pos_embed_spatial).flatten(1, 2)
+        h = (self.x_embedder(x.to(self.dtype)) + self.pos_embed_spatial).flatten(1, 2)
         for i, block in enumerate(self.blocks):
             if i == 1:  # before the first temporal block, and nowhere else
                 h = h + self.pos_embed_temporal.repeat_interleave(self.pos_embed_spatial.shape[1], dim=1)
@@ -101,33 +77,12 @@ class Latte(nn.Module):
         tokens = self.final_layer(h, c if self.text_embedding_projection is None else t)
         return unpatch(tokens.unflatten(1, (self.grid[0], -1)), self.patch_size, self.grid[1]).float()
 
-    def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The conditioning with the vector of each clip's caption or class, `text`, in place of `y`; `forward` takes
-        either, with equal results."""
-        return dict(conditioning) if self.embedder is None else self.embedder.encode_text(conditioning)
-
-    def null_conditioning(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """The same with the null caption or class in place of `y`; None where there is none."""
-        return None if self.embedder is None else self.embedder.null_conditioning(conditioning)
-
-    def repeated_blocks(self) -> Sequence[nn.Module]:
-        """The blocks, in order."""
-        return list(self.blocks)
-
     def state_in(self, layout: str) -> dict[str, Tensor]:
         """The weights as `original` (Vchitect/Latte, the class-conditional model) names and shapes them.
 
         Raises: UserError, when there is no such layout or it has no place for a model of this form.
         """
         return in_layout(layout, self.state_dict(), self.options, self.grid)
-
-    def tables(self) -> dict[str, Tensor]:
-        """The position tables by name, (1, S, D) and (1, t, D) float32: functions of the options alone."""
-        return video_dit.position_tables(self.grid, self.options.hidden_size)
-
-    def start_value(self, name: str, value: Tensor) -> Fill:
-        """See `vidgen_layers.initialise.Startable`; a new model returns zeros."""
-        return video_dit.start_value(name, value)
 
 
 def build(options: LatteOptions, context: Context) -> Latte:

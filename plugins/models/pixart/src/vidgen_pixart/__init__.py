@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import Literal
 
 from attrs import frozen
-from attrs.validators import and_, deep_iterable, ge, gt, le, lt, optional
+from attrs.validators import and_, deep_iterable, ge, gt, lt, optional
 from vidgen import Component, hookimpl, option
 from vidgen.component import preset
-from vidgen_layers.options import WeightOptions
+from vidgen_layers.options import TransformerOptions
 
 
 @frozen(kw_only=True)
@@ -29,24 +29,13 @@ class KvCompression:
 
 
 @frozen(kw_only=True)
-class PixArtOptions(WeightOptions):
+class PixArtOptions(TransformerOptions):
     """Keys allowed beside `type: PixArt`, named as in Open-Sora; the defaults are PixArt-XL/2."""
 
     input_size: tuple[int, int, int] | None = option(
         None,
         "Latent frames, rows and columns of every clip, or with any_size of the size that positions refer to; null: "
         "the recipe's, or [1, 32, 32] when built alone.",
-    )
-    in_channels: int | None = option(None, "Latent channels; null: the autoencoder's, or 4 when built alone.")
-    patch_size: tuple[int, int, int] = option((1, 2, 2), "Latent frames, rows and columns per token.")
-    hidden_size: int = option(
-        1152, "Width of a token; a multiple of 4, of num_heads and, with micro_condition, of 3.", validator=ge(4)
-    )
-    depth: int = option(28, "Number of blocks.", validator=ge(1))
-    num_heads: int = option(16, "Attention heads; divides hidden_size.", validator=ge(1))
-    mlp_ratio: float = option(4.0, "Hidden width of a block's MLP over hidden_size, above 0.", validator=gt(0))
-    class_dropout_prob: float = option(
-        0.1, "How often a training caption is replaced by the null caption, 0 to 1.", validator=and_(ge(0), le(1))
     )
     pred_sigma: bool = option(True, "Predict a variance too: twice in_channels come out.")
     drop_path: float = option(
