@@ -8,27 +8,16 @@ from collections.abc import Iterable
 from typing import Literal
 
 from attrs import frozen
-from attrs.validators import and_, ge, gt, le, lt
+from attrs.validators import and_, ge, gt, lt
 from vidgen import Component, hookimpl, option
 from vidgen.component import preset
-from vidgen_layers.options import WeightOptions
+from vidgen_layers.options import TransformerOptions
 
 
 @frozen(kw_only=True)
-class CommonOptions(WeightOptions):
+class CommonOptions(TransformerOptions):
     """Keys that all STDiT models share, named as in Open-Sora; the defaults are the size XL/2."""
 
-    in_channels: int | None = option(None, "Latent channels; null: the autoencoder's, or 4 when built alone.")
-    patch_size: tuple[int, int, int] = option((1, 2, 2), "Latent frames, rows and columns per token.")
-    hidden_size: int = option(
-        1152, "Width of a token; a multiple of num_heads and of 4, for STDiT2 of 12.", validator=ge(4)
-    )
-    depth: int = option(28, "Number of blocks, for STDiT3 of pairs of blocks.", validator=ge(1))
-    num_heads: int = option(16, "Attention heads; divides hidden_size.", validator=ge(1))
-    mlp_ratio: float = option(4.0, "Hidden width of a block's MLP over hidden_size, above 0.", validator=gt(0))
-    class_dropout_prob: float = option(
-        0.1, "How often a training caption is replaced by the null caption, 0 to 1.", validator=and_(ge(0), le(1))
-    )
     pred_sigma: bool = option(True, "Predict a variance too: twice in_channels come out.")
     drop_path: float = option(
         0.0, "Stochastic depth of the last block, 0 to below 1; rises linearly from 0.", validator=and_(ge(0), lt(1))
