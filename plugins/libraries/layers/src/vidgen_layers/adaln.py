@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vidgen_layers.attention import SelfAttention
 from vidgen_layers.layers import Mlp, add_gated, modulate
+from vidgen_layers.linear import Linear
 
 
 class AdaLNBlock(nn.Module):
@@ -16,7 +17,7 @@ class AdaLNBlock(nn.Module):
         super().__init__()
         self.attn = SelfAttention(width, heads)
         self.mlp = Mlp(width, mlp_width, width)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), Linear(width, 6 * width))
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         """h: (B, N, D); c: (B, D). Returns (B, N, D)."""
@@ -30,8 +31,8 @@ class AdaLNFinalLayer(nn.Module):
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, out)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+        self.linear = Linear(width, out)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), Linear(width, 2 * width))
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         """h: (B, ..., D); c: (B, D). Returns (B, ..., out)."""

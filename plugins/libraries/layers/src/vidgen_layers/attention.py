@@ -3,10 +3,11 @@
 Letters: B sequences, N tokens, L caption tokens, K heads, E head width, D = K E.
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 from vidgen.attention import AttentionLayer, KeyMask
 
 from vidgen_layers.layers import RMSNorm
+from vidgen_layers.linear import Linear
 from vidgen_layers.positions import Rotation, rotate
 
 
@@ -18,10 +19,10 @@ class SelfAttention(AttentionLayer):
         the rotation or, `norm_after_rotation`, after it."""
         super().__init__()
         self.heads, self.norm_after_rotation = heads, norm_after_rotation
-        self.qkv = nn.Linear(width, 3 * width)
+        self.qkv = Linear(width, 3 * width)
         self.q_norm = RMSNorm(width // heads, eps=1e-6) if qk_norm else None
         self.k_norm = RMSNorm(width // heads, eps=1e-6) if qk_norm else None
-        self.proj = nn.Linear(width, width)
+        self.proj = Linear(width, width)
 
     def forward(self, h: Tensor, rotation: Rotation | None = None) -> Tensor:
         """h: (B, N, D). rotation: of N positions. Returns (B, N, D)."""
@@ -44,9 +45,9 @@ class CrossAttention(AttentionLayer):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.q_linear = nn.Linear(width, width)
-        self.kv_linear = nn.Linear(width, 2 * width)
-        self.proj = nn.Linear(width, width)
+        self.q_linear = Linear(width, width)
+        self.kv_linear = Linear(width, 2 * width)
+        self.proj = Linear(width, width)
 
     def forward(self, h: Tensor, text: Tensor, keys: KeyMask | None) -> Tensor:
         """h: (B, N, D); text: (B, L, D); keys: the caption tokens that count, None: all. Returns (B, N, D)."""

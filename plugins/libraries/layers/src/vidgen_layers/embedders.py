@@ -32,8 +32,8 @@ class NumberEmbedder(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """(B,) -> (B, D). The numbers' dtype is the weights'; in bf16 a timestep of 999 is 1000, as in Open-Sora."""
-        return self.mlp(number_features(numbers).to(numbers.dtype))
+        """(B,) -> (B, D), of the weights' type. The numbers are taken as exact as they come."""
+        return self.mlp(number_features(numbers).to(self.mlp[0].weight.dtype))
 
 
 class LabelEmbedder(nn.Module):

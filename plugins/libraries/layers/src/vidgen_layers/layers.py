@@ -8,15 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, rms_norm
 
+from vidgen_layers.linear import Linear
+
 
 class Mlp(nn.Module):
     """Linear, GELU (tanh approximation), Linear."""
 
     def __init__(self, width: int, hidden: int, out: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
+        self.fc1 = Linear(width, hidden)
         self.act = nn.GELU(approximate="tanh")
-        self.fc2 = nn.Linear(hidden, out)
+        self.fc2 = Linear(hidden, out)
 
     def forward(self, h: Tensor) -> Tensor:
         """(..., width) -> (..., out)."""
@@ -69,7 +71,7 @@ class FinalLayer(nn.Module):
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, out)
+        self.linear = Linear(width, out)
         self.scale_shift_table = nn.Parameter(torch.empty(2, width))
 
     def forward(self, h: Tensor, t: Tensor) -> Tensor:

@@ -5,7 +5,9 @@ Letters: B clips, C latent channels, T H W latent frames/rows/columns, t h w the
 
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad
+from torch.nn.functional import pad
+
+from vidgen_layers.linear import linear
 
 Size3 = tuple[int, int, int]
 

@@ -14,7 +14,7 @@ from vidgen.weights import State
 
 from vidgen_layers.adaln import AdaLNFinalLayer
 from vidgen_layers.checks import Size3
-from vidgen_layers.embedders import NumberEmbedder, number_features
+from vidgen_layers.embedders import NumberEmbedder
 from vidgen_layers.initialise import Fill, normal, xavier, zero
 from vidgen_layers.options import TransformerOptions
 from vidgen_layers.patches import PatchEmbed
@@ -91,10 +91,6 @@ class VideoDiT(nn.Module):
     def dtype(self) -> torch.dtype:
         """Of the weights."""
         return self.x_embedder.proj.weight.dtype
-
-    def time(self, timestep: Tensor) -> Tensor:
-        """timestep: (B,), which stays exact whatever the type of the weights. Returns (B, D)."""
-        return self.t_embedder.mlp(number_features(timestep).to(self.dtype))
 
     def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The conditioning with the vector of each clip's caption or class, `text`, in place of `y`; `forward` takes

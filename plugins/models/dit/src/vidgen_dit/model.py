@@ -66,7 +66,7 @@ class DiT(VideoDiT):
         """
         checks.check_latents(x, timestep, channels=self.latent_channels, size=self.size)
         c = self.y_embedder.vector(y, mask, drop_caption, text, clips=len(x))
-        c = c + self.time(timestep)
+        c = c + self.t_embedder(timestep)
         h = (self.x_embedder(x.to(self.dtype)) + self._positions()).flatten(1, 2)
         for block in self.blocks:
             h = block(h, c)

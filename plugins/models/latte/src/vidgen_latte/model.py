@@ -66,7 +66,7 @@ class Latte(VideoDiT):
         Raises: UserError, when shapes do not fit the model.
         """
         checks.check_latents(x, timestep, channels=self.latent_channels, size=self.size)
-        t = self.time(timestep)
+        t = self.t_embedder(timestep)
         c = t if self.embedder is None else t + self.embedder.vector(y, mask, drop_caption, text, clips=len(x))
         h = (self.x_embedder(x.to(self.dtype)) + self.pos_embed_spatial).flatten(1, 2)
         for i, block in enumerate(self.blocks):

@@ -13,6 +13,7 @@ from vidgen import UserError
 from vidgen.attention import AttentionLayer
 from vidgen_layers.checks import Size3
 from vidgen_layers.layers import RMSNorm
+from vidgen_layers.linear import Linear
 
 from vidgen_pixart import KvCompression
 
@@ -28,11 +29,11 @@ class SigmaAttention(AttentionLayer):
         """
         super().__init__()
         self.heads, self.norm_over = heads, norm
-        self.qkv = nn.Linear(width, 3 * width)
+        self.qkv = Linear(width, 3 * width)
         self.q_norm, self.k_norm = (_norm(norm, width, heads) for _ in range(2))
         self.sr = nn.Conv2d(width, width, kernel_size=side, stride=side, groups=width) if side else None
         self.norm = nn.LayerNorm(width) if side else None
-        self.proj = nn.Linear(width, width)
+        self.proj = Linear(width, width)
 
     def forward(self, h: Tensor, groups: Tensor | None) -> Tensor:
         """h: (B, N, D). groups: (M, P), the tokens that make each key; None: every token is one. Returns (B, N, D)."""

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from vidgen_layers.attention import CrossAttention, SelfAttention
 from vidgen_layers.captions import Text
 from vidgen_layers.checks import Size3, Widths
-from vidgen_layers.embedders import CaptionEmbedder, NumberEmbedder, number_features
-from vidgen_layers.initialise import Fill, freeze, normal, uniform, xavier, zero
+from vidgen_layers.embedders import CaptionEmbedder, NumberEmbedder
+from vidgen_layers.initialise import Fill, constant, freeze, normal, uniform, xavier, zero
 from vidgen_layers.layers import FinalLayer
 from vidgen_layers.patches import PatchEmbed, pad_to_patches, unpatch
 from vidgen_layers.positions import Rotation
@@ -92,7 +92,7 @@ class Trunk(nn.Module):
         if name == "x_embedder.proj.bias":
             return uniform(self.x_embedder.proj.weight[0].numel() ** -0.5)
         if name.endswith("_norm.weight"):
-            return one
+            return constant(1.0)
         if name == ROTARY:
             return rotary_start
         return zero if name.endswith("bias") else xavier
@@ -112,8 +112,8 @@ class SizedTrunk(Trunk):
 
         Raises: UserError, when they are missing or of another shape.
         """
-        features = number_features(checked(numbers, name=name, clips=clips)).to(self.dtype)
-        return embedder.mlp(features.repeat(clips // len(features), 1))
+        given = checked(numbers, name=name, clips=clips)
+        return embedder(given.repeat(clips // len(given)))
 
     def tokens(self, x: Tensor, grid: Size3, height: Tensor | None, width: Tensor | None) -> Tensor:
         """x: (B, C, T, H, W). grid: its patches along time, rows and columns. height, width: (b,), in pixels. Returns
@@ -133,11 +133,6 @@ class SizedTrunk(Trunk):
     def tables(self) -> dict[str, Tensor]:
         """The frequencies of the positions within a frame, by name."""
         return {SPATIAL: spatial_frequencies(4 * len(self.pos_embed.frequencies))}
-
-
-def one(weight: Tensor, generator: torch.Generator) -> None:
-    """All ones."""
-    weight.fill_(1)
 
 
 def by_frame(x_mask: Tensor | None, noised: Tensor, given: Tensor) -> Tensor:
