@@ -94,4 +94,7 @@ def preset(options: type, name: str, **defaults: Any) -> type:
         )
         for key, value in defaults.items()
     }
-    return attrs.make_class(name, changed, bases=(options,), frozen=True, kw_only=True, slots=True)
+    # What compares and shows the fields is inherited: making it anew for each size would double the time of a start.
+    return attrs.make_class(
+        name, changed, bases=(options,), frozen=True, kw_only=True, slots=True, eq=False, repr=False
+    )

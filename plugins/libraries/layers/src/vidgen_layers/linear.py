@@ -63,19 +63,22 @@ def _weight_slope(slope: Tensor, x: Tensor) -> Tensor:
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x weight^T + bias."""
     if torch.compiler.is_compiling():
-        return _opaque_product(x, weight, bias)
+        return torch.ops.vidgen_layers.product(x, weight, bias)
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
-@torch.library.custom_op("vidgen_layers::product", mutates_args=())
-def _opaque_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The same as an operator that compiled code calls as it is; slower to call than the one inside."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-
-
-@_opaque_product.register_fake
 def _shape_of_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(*x.shape[:-1], len(weight))
+
+
+def _as_operator() -> torch.library.Library:
+    """`_product` as an operator that compiled code calls as it is. Defined the long way, since calling what
+    `torch.library.custom_op` makes takes five times as long."""
+    library = torch.library.Library("vidgen_layers", "DEF")
+    library.define("product(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+    library.impl("product", _product, "CPU")
+    torch.library.register_fake("vidgen_layers::product", _shape_of_product, lib=library)
+    return library
 
 
 def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
@@ -87,3 +90,7 @@ def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
         and x.numel() * len(weight) >= WORTHWHILE
         and not torch.is_autocast_enabled("cpu")
     )
+
+
+LIBRARY = _as_operator()
+"""Held, since an operator lives as long as its library."""
