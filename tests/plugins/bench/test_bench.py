@@ -64,7 +64,7 @@ def test_the_command_lists_what_it_can_do() -> None:
 def test_every_comparison_has_its_own_name() -> None:
     names = [one.name for one in models.comparisons()]
     assert len(set(names)) == len(names) > 15
-    assert {name.split()[0] for name in names} == {"DiT", "PixArt", "Latte", "STDiT3", "loading"}
+    assert {name.split()[0] for name in names} == {"DiT", "PixArt", "Latte", "STDiT3", "linear", "loading"}
 
 
 SIZE = {"hidden_size": 48, "num_heads": 4, "depth": 2}

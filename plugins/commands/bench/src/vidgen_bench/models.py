@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vidgen import build
 
 from vidgen_bench.comparison import Alternatives, Comparison, peak_megabytes, seconds
+from vidgen_bench.linear import linear
 from vidgen_bench.loading import loading
 from vidgen_bench.plain_stdit3 import PlainSTDiT3
 
@@ -51,6 +52,7 @@ def comparisons() -> Iterator[Comparison]:
         prepare=memory_of_stdit3,
         measure=peak_megabytes,
     )
+    yield from linear()
     yield from loading()
 
 
