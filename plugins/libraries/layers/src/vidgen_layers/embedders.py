@@ -33,7 +33,7 @@ class NumberEmbedder(nn.Module):
 
     def forward(self, numbers: Tensor) -> Tensor:
         """(B,) -> (B, D), of the weights' type. The numbers are taken as exact as they come."""
-        return self.mlp(number_features(numbers).to(self.mlp[0].weight.dtype))
+        return self.mlp(number_features(numbers).to(next(self.parameters()).dtype))
 
 
 class LabelEmbedder(nn.Module):
