@@ -220,7 +220,7 @@ def test_nothing_is_read_back_from_the_device(condition: str) -> None:
     """The meta device has no numbers to read."""
     options = DiTOptions(hidden_size=24, depth=2, num_heads=3, input_size=(5, 6, 14), condition=condition)
     with torch.device("meta"):
-        model = build(options, Context(text_width=7))
+        model = build(options, Context(text_width=7 if condition == "text" else None))
         x, timestep = torch.empty(2, 4, 5, 6, 14), torch.empty(2)
         y = torch.empty(2, 4, 7) if condition == "text" else torch.empty(2, dtype=torch.int64)
         mask, drop = torch.empty(1, 4, dtype=torch.int64), torch.empty(2, dtype=torch.bool)

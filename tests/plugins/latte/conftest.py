@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from attrs import evolve
 from torch import Tensor
 from vidgen.interfaces import Context
 from vidgen_latte import LatteOptions
@@ -18,7 +19,9 @@ def fresh() -> Callable[..., Latte]:
     """Make a tiny model with its start values; keywords are options."""
 
     def make(**options: Any) -> Latte:
-        context = Context(latent_channels=3, seed=11) if "input_size" in options else TINY
+        context = evolve(TINY, latent_size=None, text_width=None) if "input_size" in options else TINY
+        if str(options.get("condition")).startswith("label"):
+            context = evolve(context, text_width=None)  # as of a text encoder that gives classes
         return build(LatteOptions(**{"hidden_size": 24, "depth": 2, "num_heads": 3, **options}), context).eval()
 
     return make

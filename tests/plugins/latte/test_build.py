@@ -182,3 +182,9 @@ def test_a_dry_run_reads_no_weights() -> None:
         assert build(options, Context(load_weights=False)).pos_embed_spatial.is_meta
     with pytest.raises(UserError, match="nowhere"):
         build(options, Context())
+
+
+def test_classes_and_a_text_encoder_of_features_do_not_meet() -> None:
+    options = LatteOptions(hidden_size=24, depth=2, num_heads=3, condition="label_5")
+    with pytest.raises(UserError, match=r"label_5, which takes classes, .* captions of width 7; use a text encoder"):
+        build(options, Context(latent_size=(1, 4, 4), text_width=7, text_length=3))

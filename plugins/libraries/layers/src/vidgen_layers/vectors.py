@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 from vidgen import UserError
+from vidgen.interfaces import Context
 
 from vidgen_layers import captions, checks
 from vidgen_layers.embedders import CaptionEmbedder, LabelEmbedder
@@ -28,6 +29,15 @@ def class_count(condition: str) -> int | None:
             "label_1000 for 1000 of them"
         )
     return int(found[1]) if found else None
+
+
+def check_condition(condition: str, context: Context) -> None:
+    """Raises: UserError, when a model of classes meets a text encoder that gives features."""
+    if class_count(condition) is not None and context.text_width:
+        raise UserError(
+            f"the model's condition is {condition}, which takes classes, but the text encoder gives captions of width "
+            f"{context.text_width}; use a text encoder that gives classes, or condition: text"
+        )
 
 
 class LabelVector(LabelEmbedder):

@@ -15,7 +15,7 @@ from vidgen_layers.adaln import AdaLNBlock
 from vidgen_layers.checks import Size3
 from vidgen_layers.network import build_network, with_published_options
 from vidgen_layers.patches import unpatch
-from vidgen_layers.vectors import CaptionVector, LabelVector, class_count
+from vidgen_layers.vectors import CaptionVector, LabelVector, check_condition, class_count
 from vidgen_layers.video_dit import VideoDiT
 
 from vidgen_dit import DiTOptions
@@ -101,6 +101,7 @@ def build(options: DiTOptions, context: Context) -> DiT:
         caption = checks.settled(
             options.caption_channels, context.text_width, DEFAULT_CAPTION, key="caption_channels", source=text
         )
+    check_condition(options.condition, context)
     checks.check_divisible(size, options.patch_size)
     checks.check_width(options.hidden_size, options.num_heads, multiple=4)
     return build_network(lambda: DiT(options, size=size, channels=channels, caption=caption), options, context, to_dit)

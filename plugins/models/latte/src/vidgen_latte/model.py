@@ -14,7 +14,7 @@ from vidgen_layers import checks
 from vidgen_layers.checks import Size3, Widths
 from vidgen_layers.network import build_network, with_published_options
 from vidgen_layers.patches import unpatch
-from vidgen_layers.vectors import CaptionVector, LabelVector, class_count
+from vidgen_layers.vectors import CaptionVector, LabelVector, check_condition, class_count
 from vidgen_layers.video_dit import VideoDiT
 
 from vidgen_latte import LatteOptions
@@ -94,6 +94,7 @@ def build(options: LatteOptions, context: Context) -> Latte:
     size = checks.settled(
         options.input_size, context.latent_size, DEFAULT_SIZE, key="input_size", source="the autoencoder"
     )
+    check_condition(options.condition, context)
     checks.check_divisible(size, options.patch_size)
     checks.check_width(options.hidden_size, options.num_heads, multiple=4)
     widths = _widths(options, context)
