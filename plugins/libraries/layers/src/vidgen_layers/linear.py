@@ -16,7 +16,7 @@ from torch.nn import functional
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 """Whether torch has the operator, which is the one its compiler emits."""
 
-WORTHWHILE = 2**24
+WORTHWHILE = 2**27
 """Multiplications from which on the longer way to the operator pays."""
 
 
