@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from attrs import evolve
+from lively import enliven
 from torch import Tensor
 from vidgen.interfaces import Context
 from vidgen_dit import DiTOptions
@@ -34,12 +35,7 @@ def lively(fresh: Callable[..., DiT]) -> Callable[..., DiT]:
     """Make a tiny model none of whose parameters is zero, so that everything has an influence."""
 
     def make(**options: Any) -> DiT:
-        model = fresh(**options)
-        generator = torch.Generator().manual_seed(3)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
-        return model
+        return enliven(fresh(**options))
 
     return make
 

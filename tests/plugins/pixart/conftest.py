@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import vidgen_pixart
+from lively import enliven
 from torch import Tensor
 from vidgen.interfaces import Context
 from vidgen_pixart.model import PixArt, build
@@ -29,12 +30,7 @@ def lively(fresh: Callable[..., PixArt]) -> Callable[..., PixArt]:
     """Make a tiny model none of whose parameters is zero, so that everything has an influence."""
 
     def make(name: str = "PixArt", **options: Any) -> PixArt:
-        model = fresh(name, **options)
-        generator = torch.Generator().manual_seed(3)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
-        return model
+        return enliven(fresh(name, **options))
 
     return make
 

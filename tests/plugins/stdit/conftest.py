@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from lively import enliven
 from torch import Tensor, nn
 from vidgen.interfaces import Context
 from vidgen_stdit import STDiT2Options, STDiT3Options, STDiTOptions, stdit1, stdit2, stdit3
@@ -34,13 +35,7 @@ def enlivened(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     """Make a tiny model of a name none of whose trained parameters is zero, so that everything has an influence."""
 
     def make(name: str, **options: Any) -> nn.Module:
-        model = build(name, **options)
-        generator = torch.Generator().manual_seed(3)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if name != "rope.freqs":
-                    parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
-        return model
+        return enliven(build(name, **options))
 
     return make
 
