@@ -54,9 +54,10 @@ def _print_anatomy(registry: Registry, offer: Offer) -> None:
     from vidgen.engine.anatomy import dissect  # needs torch
 
     try:
-        model = dissect(registry, Selection(offer.kind, offer.component, offer.component.options()))
-    except TypeError:  # an option without a default
+        options = offer.component.options()
+    except TypeError:  # one without a default
         return
+    model = dissect(registry, Selection(offer.kind, offer.component, options))
     parts = table("part", "parameters", "share", "FLOPs per token", "share", numbers=(1, 2, 3, 4))
     for part in model.parts:
         name = f"{'  ' * part.depth}{part.name}{f' x {part.count}' if part.count > 1 else ''}"

@@ -7,7 +7,7 @@ code from a file, and nothing asks the network unless a Hugging Face id was give
 from vidgen.weights.files import State, read_state
 from vidgen.weights.fingerprint import fingerprint
 from vidgen.weights.load import Converted, Report, load_into
-from vidgen.weights.locate import find_weights, read_config
+from vidgen.weights.locate import find_weights, local_path, read_config
 
 __all__ = [
     "Converted",
@@ -16,6 +16,7 @@ __all__ = [
     "find_weights",
     "fingerprint",
     "load_into",
+    "local_path",
     "read_config",
     "read_state",
 ]

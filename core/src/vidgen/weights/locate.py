@@ -23,7 +23,7 @@ def find_weights(source: str | Path, *, ema: bool = True, hub_id: bool = False) 
     folder `org` is here or `hub_id` says so. ema: of a checkpoint, take the averaged weights where there are any.
     Raises: UserError, when there are none, with where was looked.
     """
-    path = _local(source, hub_id=hub_id)
+    path = local_path(source, hub_id=hub_id)
     if path.is_file():
         return path
     found = next(_inside(path), None) or next(_in_checkpoint(path, ema=ema), None)
@@ -40,7 +40,7 @@ def read_config(source: str | Path, *, hub_id: bool = False) -> dict[str, Any]:
 
     Raises: UserError, when there is no such folder; RunError, when the file is damaged.
     """
-    path = _local(source, hub_id=hub_id) / "config.json"
+    path = local_path(source, hub_id=hub_id) / "config.json"
     if not path.is_file():
         return {}
     try:
@@ -50,7 +50,11 @@ def read_config(source: str | Path, *, hub_id: bool = False) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _local(source: str | Path, *, hub_id: bool) -> Path:
+def local_path(source: str | Path, *, hub_id: bool = False) -> Path:
+    """The file or folder of what `find_weights` takes; of a Hugging Face id, the folder it was downloaded to.
+
+    Raises: UserError, when there is none.
+    """
     path = Path(source).expanduser()
     if hub_id or (not path.exists() and _looks_like_hub_id(str(source))):
         return hub.download(str(source))

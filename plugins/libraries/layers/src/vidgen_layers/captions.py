@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from vidgen.attention import KeyMask, key_mask
 
+from vidgen_layers import checks
+
 
 class Text(NamedTuple):
     """Projected captions as every block reads them. tokens: (B, N, D). keys: which count; None: all."""
@@ -25,6 +27,17 @@ def flat_captions(y: Tensor) -> Tensor:
 def flat_mask(mask: Tensor | None) -> Tensor | None:
     """(B', N), from that or from the (B', 1, 1, N) of PixArt."""
     return mask.flatten(1) if mask is not None and mask.ndim == 4 else mask
+
+
+def dropped(drop: Tensor | None, clips: int, rate: float, device: torch.device) -> Tensor | None:
+    """`drop`, (B,) bool, as given; else each entry true with probability `rate`, or None where that is 0.
+
+    Raises: UserError, when its shape does not fit.
+    """
+    if drop is not None:
+        checks.check_shape(drop, (clips,), name="drop_caption")
+        return drop
+    return torch.rand(clips, device=device) < rate if rate > 0 else None
 
 
 def trimmed(y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

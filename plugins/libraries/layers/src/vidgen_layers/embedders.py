@@ -98,10 +98,8 @@ class CaptionEmbedder(nn.Module):
             raise UserError("the model got no caption: give y, or text from encode_text")
         y = captions.flat_captions(y)
         checks.check_caption(y, mask, clips=clips, width=self.y_embedding.shape[1])
-        if drop is None and self.training and dropout > 0:
-            drop = torch.rand(clips, device=y.device) < dropout
+        drop = captions.dropped(drop, clips, dropout if self.training else 0, y.device)
         if drop is not None:
-            checks.check_shape(drop, (clips,), name="drop_caption")
             checks.check_null_caption(y.shape[1], len(self.y_embedding))
         y, mask = captions.trimmed(y, mask)
         return captions.text(self(y.to(self.y_proj.fc1.weight.dtype), drop), mask, clips)

@@ -66,6 +66,11 @@ class DropPath(nn.Module):
         return branch * branch.new_empty(shape).bernoulli_(keep).div_(keep)
 
 
+def drop_path_rates(last: float, depth: int) -> list[float]:
+    """The rate of every block, rising linearly from 0 to `last`."""
+    return torch.linspace(0, last, depth, device="cpu").tolist()
+
+
 class FinalLayer(nn.Module):
     """Modulated normalisation and the map to the numbers of a patch."""
 

@@ -29,7 +29,8 @@ def with_published_options(
     options: Options, context: Context, translate: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
 ) -> Options:
     """`options` as the `config.json` beside the weights of `from_pretrained` has them, wherever they are the defaults;
-    what the recipe says otherwise stays. Without weights to load, or without such a file: unchanged.
+    what the recipe says otherwise stays. `from_pretrained` becomes the path it stands for, so that an id is asked for
+    once. Without weights to load: unchanged.
 
     translate: from that file's keys to options; keys that are none are ignored, and so is one whose value is None. By
     default keys are options' names, and a configuration of diffusers, whose keys are not, counts as none.
@@ -37,7 +38,8 @@ def with_published_options(
     """
     if options.from_pretrained is None or not context.load_weights:
         return options
-    config: Mapping[str, Any] = weights.read_config(options.from_pretrained, hub_id=options.force_huggingface)
+    place = weights.local_path(options.from_pretrained, hub_id=options.force_huggingface)
+    config: Mapping[str, Any] = weights.read_config(place)
     config = translate(config) if translate else {} if "_class_name" in config else config
     taken = {}
     for field in attrs.fields(type(options)):
@@ -50,7 +52,7 @@ def with_published_options(
             LOG.warning("config.json says %s: %s; the recipe's %s is taken", field.name, found, given)
     if taken:
         LOG.info("from config.json: %s", ", ".join(f"{key} {value}" for key, value in sorted(taken.items())))
-    return attrs.evolve(options, **taken)
+    return attrs.evolve(options, **taken, from_pretrained=str(place), force_huggingface=False)
 
 
 def build_network(make: Callable[[], Network], options: WeightOptions, context: Context, convert: Convert) -> Network:

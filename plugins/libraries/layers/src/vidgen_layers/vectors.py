@@ -63,7 +63,9 @@ class LabelVector(LabelEmbedder):
         if text is not None:
             return _ready(text, clips, self.embedding_table.embedding_dim)
         labels = self._labels(y, clips)
-        return self(labels, self._drop(drawn(drop, clips, self.dropout if self.training else 0, labels.device)))
+        return self(
+            labels, self._drop(captions.dropped(drop, clips, self.dropout if self.training else 0, labels.device))
+        )
 
     def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The conditioning with the vectors, `text`, in place of `y`; for sampling, where no class is dropped."""
@@ -121,7 +123,7 @@ class CaptionVector(CaptionEmbedder):
             raise UserError("the model got no caption: give y, or text from encode_text")
         y, mask = captions.flat_captions(y), captions.flat_mask(mask)
         checks.check_caption(y, mask, clips=clips, width=self.text_width)
-        return self._projected(y, mask, drawn(drop, clips, self.dropout if self.training else 0, y.device))
+        return self._projected(y, mask, captions.dropped(drop, clips, self.dropout if self.training else 0, y.device))
 
     def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The conditioning with the vectors, `text`, in place of `y`; for sampling, where no caption is dropped."""
@@ -137,17 +139,6 @@ class CaptionVector(CaptionEmbedder):
     def _projected(self, y: Tensor, mask: Tensor | None, drop: Tensor | None) -> Tensor:
         pooled = captions.mean_caption(y, mask).to(self.y_proj.fc1.weight.dtype)
         return self(pooled[:, None], drop)[:, 0]
-
-
-def drawn(drop: Tensor | None, clips: int, rate: float, device: torch.device) -> Tensor | None:
-    """`drop`, (B,) bool, as given; else each entry true with probability `rate`, or None where that is 0.
-
-    Raises: UserError, when its shape does not fit.
-    """
-    if drop is not None:
-        checks.check_shape(drop, (clips,), name="drop_caption")
-        return drop
-    return torch.rand(clips, device=device) < rate if rate > 0 else None
 
 
 def _ready(text: Tensor, clips: int, width: int) -> Tensor:

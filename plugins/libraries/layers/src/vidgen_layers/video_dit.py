@@ -17,7 +17,7 @@ from vidgen_layers.checks import Size3
 from vidgen_layers.embedders import NumberEmbedder
 from vidgen_layers.initialise import Fill, normal, xavier, zero
 from vidgen_layers.options import TransformerOptions
-from vidgen_layers.patches import PatchEmbed
+from vidgen_layers.patches import PatchEmbed, token_grid
 from vidgen_layers.positions import axis_table, grid_table
 from vidgen_layers.published import NULL_CAPTION, PATCH, without
 
@@ -58,8 +58,7 @@ class VideoDiT(nn.Module):
         """size: latent (frames, rows, columns), multiples of the patch size. channels: of the latents."""
         super().__init__()
         self.size, self.latent_channels, self.patch_size = size, channels, options.patch_size
-        frames, rows, columns = (n // p for n, p in zip(size, options.patch_size, strict=True))
-        self.grid = (frames, rows, columns)
+        self.grid = frames, rows, columns = token_grid(size, options.patch_size)
         width = options.hidden_size
         self.register_buffer(SPACE, torch.empty(1, rows * columns, width))
         self.register_buffer(TIME, torch.empty(1, frames, width))

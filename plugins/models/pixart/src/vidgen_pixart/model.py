@@ -20,7 +20,7 @@ from vidgen_layers.captions import Text
 from vidgen_layers.checks import Size3, Widths
 from vidgen_layers.embedders import CaptionEmbedder, NumberEmbedder
 from vidgen_layers.initialise import Fill, constant, freeze, normal, uniform, xavier, zero
-from vidgen_layers.layers import DropPath, FinalLayer, Mlp, add_gated, modulate, table_rows
+from vidgen_layers.layers import DropPath, FinalLayer, Mlp, add_gated, drop_path_rates, modulate, table_rows
 from vidgen_layers.network import build_network, with_published_options
 from vidgen_layers.patches import PatchEmbed, token_grid, unpatch
 from vidgen_layers.positions import axis_table, grid_table
@@ -91,7 +91,7 @@ class PixArt(nn.Module):
             self.ar_embedder = NumberEmbedder(width // SIZE_NUMBERS)
         self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.y_embedder = CaptionEmbedder(channels=widths.caption, width=width, length=widths.caption_length)
-        rates = torch.linspace(0, options.drop_path, options.depth, device="cpu").tolist()
+        rates = drop_path_rates(options.drop_path, options.depth)
         self.compressed = _compressed_blocks(options)
         self.blocks = nn.ModuleList(
             Block(

@@ -16,13 +16,13 @@ from vidgen_layers import checks
 from vidgen_layers.attention import CrossAttention, SelfAttention
 from vidgen_layers.captions import Text
 from vidgen_layers.checks import Size3, Widths
-from vidgen_layers.layers import DropPath, Mlp, add_gated, modulate, table_rows
+from vidgen_layers.layers import DropPath, Mlp, add_gated, drop_path_rates, modulate, table_rows
 from vidgen_layers.network import build_network, with_published_options
-from vidgen_layers.patches import unpatch
+from vidgen_layers.patches import token_grid, unpatch
 from vidgen_layers.positions import axis_table, grid_table
 
 from vidgen_stdit import STDiTOptions
-from vidgen_stdit.trunk import Trunk, by_frame, depth_rates, freeze_part, over_space, over_time, to_caption
+from vidgen_stdit.trunk import Trunk, by_frame, freeze_part, over_space, over_time, to_caption
 from vidgen_stdit.weights import to_stdit
 
 GATE = 2  # row of a block's table that gates the attention
@@ -67,15 +67,14 @@ class STDiT(Trunk):
         """size: latent (frames, rows, columns), multiples of the patch size; `widths` stand in for the options'."""
         super().__init__(options, widths)
         self.options, self.size = options, size
-        frames, rows, columns = (n // p for n, p in zip(size, options.patch_size, strict=True))
-        self.grid = (frames, rows, columns)
+        self.grid = frames, rows, columns = token_grid(size, options.patch_size)
         width = options.hidden_size
         self.register_buffer("pos_embed", torch.empty(1, rows * columns, width))
         self.register_buffer("pos_embed_temporal", torch.empty(1, frames, width))
         mlp_width = int(width * options.mlp_ratio)
         self.blocks = nn.ModuleList(
             Block(width=width, heads=options.num_heads, mlp_width=mlp_width, drop_path=rate)
-            for rate in depth_rates(options)
+            for rate in drop_path_rates(options.drop_path, options.depth)
         )
 
     def forward(
@@ -105,7 +104,7 @@ class STDiT(Trunk):
         h = self.x_embedder(x.to(self.dtype)) + self.pos_embed
         t, t0 = self.times(timestep)
         clip_t = self.t_block(t)
-        frame_t = by_frame(x_mask, clip_t, self.t_block(t0))
+        frame_t = by_frame(x_mask, clip_t, lambda: self.t_block(t0))
         clip_gate = clip_t.unflatten(1, (6, -1))[:, None, None, GATE]
         positions = self.pos_embed_temporal[0, :, None]
         for i, block in enumerate(self.blocks):

@@ -17,13 +17,13 @@ from vidgen_layers.attention import CrossAttention, SelfAttention
 from vidgen_layers.captions import Text
 from vidgen_layers.checks import Widths
 from vidgen_layers.embedders import NumberEmbedder
-from vidgen_layers.layers import DropPath, Mlp, add_gated, modulate, table_rows
+from vidgen_layers.layers import DropPath, Mlp, add_gated, drop_path_rates, modulate, table_rows
 from vidgen_layers.network import build_network, with_published_options
 from vidgen_layers.positions import Rotation
 
 from vidgen_stdit import STDiT2Options
 from vidgen_stdit.conditions import check_options, checked_grid
-from vidgen_stdit.trunk import SizedTrunk, by_frame, depth_rates, freeze_part, over_space, over_time, to_caption
+from vidgen_stdit.trunk import SizedTrunk, by_frame, freeze_part, over_space, over_time, to_caption
 from vidgen_stdit.weights import to_stdit2
 
 DEFAULT_LENGTH = 120
@@ -65,7 +65,9 @@ class STDiT2(SizedTrunk):
         super().__init__(options, widths, square=options.input_sq_size)
         width = options.hidden_size
         self.t_block_temp = nn.Sequential(nn.SiLU(), nn.Linear(width, 3 * width))
-        self.blocks = nn.ModuleList(Block(options, drop_path=rate) for rate in depth_rates(options))
+        self.blocks = nn.ModuleList(
+            Block(options, drop_path=rate) for rate in drop_path_rates(options.drop_path, options.depth)
+        )
         self.csize_embedder = NumberEmbedder(width // 3)
         self.ar_embedder = NumberEmbedder(width // 3)
         self.fl_embedder = NumberEmbedder(width)
@@ -113,8 +115,8 @@ class STDiT2(SizedTrunk):
         of_length = of_length + self.embed(self.fps_embedder, fps, name="fps", clips=clips)
         h = self.tokens(x, grid, height, width)
         t, t0 = self.times(timestep)
-        frame_t = by_frame(x_mask, self.t_block(t + of_size), self.t_block(t0 + of_size))
-        frame_time = by_frame(x_mask, self.t_block_temp(t + of_length), self.t_block_temp(t0 + of_length))
+        frame_t = by_frame(x_mask, self.t_block(t + of_size), lambda: self.t_block(t0 + of_size))
+        frame_time = by_frame(x_mask, self.t_block_temp(t + of_length), lambda: self.t_block_temp(t0 + of_length))
         rotation = self.rope(grid[0])
         for block in self.blocks:
             h = block(h, caption, frame_t, frame_time, rotation)

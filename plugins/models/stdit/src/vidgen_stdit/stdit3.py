@@ -19,14 +19,14 @@ from vidgen_layers.captions import Text
 from vidgen_layers.checks import Widths
 from vidgen_layers.embedders import NumberEmbedder
 from vidgen_layers.initialise import Fill, freeze, uniform
-from vidgen_layers.layers import DropPath, Mlp, add_gated, modulate, table_rows
+from vidgen_layers.layers import DropPath, Mlp, add_gated, drop_path_rates, modulate, table_rows
 from vidgen_layers.network import build_network, with_published_options
 from vidgen_layers.positions import Rotation
 
 from vidgen_stdit import STDiT3Options
 from vidgen_stdit.conditions import check_options, checked_grid, packed_text
 from vidgen_stdit.positions import ROTARY
-from vidgen_stdit.trunk import SizedTrunk, by_frame, depth_rates, over_space, over_time, to_caption
+from vidgen_stdit.trunk import SizedTrunk, by_frame, over_space, over_time, to_caption
 from vidgen_stdit.weights import to_stdit3
 
 DEFAULT_LENGTH = 300
@@ -92,7 +92,7 @@ class STDiT3(SizedTrunk):
         self.conditioning = CONDITIONING - {"drop_caption"} if self.packed else CONDITIONING
         self.text_width = options.hidden_size if self.packed else widths.caption
         self.fps_embedder = NumberEmbedder(options.hidden_size)
-        rates = depth_rates(options)
+        rates = drop_path_rates(options.drop_path, options.depth)
         self.spatial_blocks = nn.ModuleList(SpatialBlock(options, drop_path=rate) for rate in rates)
         self.temporal_blocks = nn.ModuleList(TemporalBlock(options, drop_path=rate) for rate in rates)
 
@@ -130,7 +130,7 @@ class STDiT3(SizedTrunk):
         of_rate = self.embed(self.fps_embedder, fps, name="fps", clips=clips)
         h = self.tokens(x, grid, height, width)
         t, t0 = (time + of_rate for time in self.times(timestep))
-        frame_t = by_frame(x_mask, self.t_block(t), self.t_block(t0))
+        frame_t = by_frame(x_mask, self.t_block(t), lambda: self.t_block(t0))
         rotation = self.rope(grid[0])
         for spatial, temporal in zip(self.spatial_blocks, self.temporal_blocks, strict=True):
             h = temporal(spatial(h, caption, frame_t), caption, frame_t, rotation)

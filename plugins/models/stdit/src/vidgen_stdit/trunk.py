@@ -3,7 +3,7 @@
 Letters: B clips, C latent channels, t patches along time, S tokens of one frame, D width, N caption tokens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from math import prod
 
@@ -135,10 +135,10 @@ class SizedTrunk(Trunk):
         return {SPATIAL: spatial_frequencies(4 * len(self.pos_embed.frequencies))}
 
 
-def by_frame(x_mask: Tensor | None, noised: Tensor, given: Tensor) -> Tensor:
+def by_frame(x_mask: Tensor | None, noised: Tensor, given: Callable[[], Tensor]) -> Tensor:
     """Which vector every frame is modulated by. x_mask: (B, t) bool, true where a frame is noised; None: all are.
-    noised: (B, R); given: (B or 1, R). Returns (B, t or 1, R)."""
-    return noised[:, None] if x_mask is None else torch.where(x_mask[:, :, None], noised[:, None], given[:, None])
+    noised: (B, R); given: makes (B or 1, R), where there are such frames. Returns (B, t or 1, R)."""
+    return noised[:, None] if x_mask is None else torch.where(x_mask[:, :, None], noised[:, None], given()[:, None])
 
 
 def over_space(attend: SelfAttention, h: Tensor) -> Tensor:
@@ -155,11 +155,6 @@ def over_time(attend: SelfAttention, h: Tensor, rotation: Rotation | None = None
 def to_caption(attend: CrossAttention, h: Tensor, text: Text) -> Tensor:
     """Attention of all tokens to their clip's caption. h: (B, t, S, D). Returns the same shape."""
     return attend(h.flatten(1, 2), *text).view_as(h)
-
-
-def depth_rates(options: CommonOptions) -> list[float]:
-    """Stochastic depth of every block."""
-    return torch.linspace(0, options.drop_path, options.depth, device="cpu").tolist()
 
 
 def freeze_part(model: nn.Module, part: str | None) -> None:
