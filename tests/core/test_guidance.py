@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from vidgen.guidance import guide
+from vidgen.guidance.denoiser import guide
 
 
 class Denoiser:

@@ -12,7 +12,7 @@ import torch
 from attrs import frozen
 from comparing import close, inputs, outputs
 from torch import Tensor, nn
-from vidgen.guidance import guide
+from vidgen.guidance.denoiser import guide
 from vidgen.weights import Converted
 from weight_rule import Entry, values
 

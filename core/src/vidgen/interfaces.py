@@ -35,6 +35,8 @@ class Context:
     latent_channels, latent_size, latent_stride: of the autoencoder; (T, H, W) of one latent clip and the pixels per
         latent along each axis. latent_size is None when sizes vary.
     text_width, text_length: of the text encoder.
+    out_channels: of the model's prediction; twice the latent channels where it learns a variance.
+    rank, num_ranks: among data-parallel ranks.
     seed: the run's seed. outputs: the run's folder. step: the step a resumed run continues from, else 0.
     recipe: the resolved recipe as plain data.
     dtype: `fp32`, `fp16` or `bf16`, of forward passes.
@@ -48,6 +50,9 @@ class Context:
     latent_stride: Size3 | None = None
     text_width: int | None = None
     text_length: int | None = None
+    out_channels: int | None = None
+    rank: int = 0
+    num_ranks: int = 1
     seed: int = 0
     outputs: Path | None = None
     step: int = 0
@@ -84,7 +89,7 @@ class Components(Protocol):
 class Model(Protocol):
     """A denoiser. A `torch.nn.Module`.
 
-    latent_channels: channels of x.
+    latent_channels: C, channels of x. out_channels: of the prediction, C or 2C.
     patch_size: latent (frames, rows, columns) per token.
     text_width: D of y; 0 where y are class numbers (B,), or the model takes none.
     conditioning: the keyword arguments `forward` takes, of: `y` (B, N, D) caption features; `mask` (B, N), 1 where a
@@ -96,6 +101,7 @@ class Model(Protocol):
     """
 
     latent_channels: int
+    out_channels: int
     patch_size: Size3
     text_width: int
     conditioning: frozenset[str]
@@ -163,7 +169,9 @@ class Autoencoder(Protocol):
 class Scheduler(Protocol):
     """A diffusion process: what the model learns and how it is sampled.
 
-    prediction_type: `velocity`, `epsilon`, ...; recorded in checkpoints, a mismatch is refused.
+    prediction_type: `epsilon` (the noise), `sample` (the data), `v_prediction` (arXiv 2202.00512, appendix D),
+        `velocity` (data - noise), `flow` (noise - data); recorded in checkpoints, a mismatch is refused. A scheduler of
+        another kind invents a word.
     cfg_scale: default guidance scale. num_sampling_steps: default number of steps.
     """
 

@@ -1,7 +1,8 @@
 """The path between data and noise and the clock along it."""
 
 import torch
-from vidgen_rflow.path import active_frames, add_noise, joining_frames, shift_timesteps, step_sizes, time_grid
+from vidgen_diffusion.frames import active_frames
+from vidgen_rflow.path import add_noise, joining_frames, shift_timesteps, step_sizes, time_grid
 
 CPU = torch.device("cpu")
 
@@ -44,20 +45,20 @@ def test_the_shift_is_evaluated_in_float32_whatever_the_sizes_come_in():
 
 
 def test_the_grid_falls_evenly_and_its_steps_add_up_to_the_whole():
-    grid = time_grid(4, 3, 1000, discrete=False, device=CPU)
+    grid = time_grid(4, 3, 1000, discrete=False)
     torch.testing.assert_close(grid, torch.tensor([1000.0, 750.0, 500.0, 250.0])[:, None].expand(4, 3))
     torch.testing.assert_close(step_sizes(grid, 1000).sum(dim=0), torch.ones(3))
 
 
 def test_a_discrete_grid_is_rounded_to_whole_numbers():
-    grid = time_grid(3, 1, 1000, discrete=True, device=CPU)
+    grid = time_grid(3, 1, 1000, discrete=True)
     assert grid[:, 0].tolist() == [1000, 667, 333]
     torch.testing.assert_close(step_sizes(grid, 1000)[:, 0], torch.tensor([0.333, 0.334, 0.333]))
 
 
 def test_a_frame_of_nine_tenths_takes_part_from_t_900_on():
     """In double precision 0.9 of float32 falls short of 900 by a hair."""
-    grid = time_grid(10, 1, 1000, discrete=False, device=CPU)
+    grid = time_grid(10, 1, 1000, discrete=False)
     active = active_frames(grid, torch.tensor([[0.9, 0.0, 1.0]]), 1000)[:, 0]
     assert active[:, 0].tolist() == [False] + [True] * 9
     assert not active[:, 1].any()
@@ -69,7 +70,7 @@ def test_a_generated_frame_takes_part_also_when_rounding_lifts_the_time_above_th
 
 
 def test_only_edited_frames_join_and_each_once():
-    grid = time_grid(10, 2, 1000, discrete=False, device=CPU)
+    grid = time_grid(10, 2, 1000, discrete=False)
     mask = torch.tensor([[0.0, 0.35, 1.0], [1.0, 1.0, 0.9]])
     joining = joining_frames(active_frames(grid, mask, 1000), mask)
     assert joining.nonzero().tolist() == [[1, 1, 2], [7, 0, 1]]

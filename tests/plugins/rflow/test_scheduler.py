@@ -251,7 +251,7 @@ def test_progress_is_told_after_every_step():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"steps": 0}, "0 steps"),
+        ({"steps": 0}, "0 sampling steps"),
         ({"guidance": float("nan")}, "guidance scale of nan"),
         ({"mask": torch.ones(3, 4)}, r"\(3, 4\), but the latents need \(3, 5\)"),
         ({"mask": torch.full((3, 5), 1.5)}, "must lie in 0..1"),

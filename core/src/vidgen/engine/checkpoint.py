@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vidgen import runfolder, weights
+from vidgen.component import Selection
 from vidgen.engine.ema import Ema
 from vidgen.errors import RunError, UserError
 
@@ -61,6 +62,19 @@ def restore(checkpoint: Path, saved: Saved) -> dict[str, Any]:
         saved.ema.load_state_dict(weights.read_state(checkpoint / "ema" / "model.safetensors"))
     _restore_optimizer(checkpoint / "optimizer", saved.optimizer)
     return state
+
+
+def check_prediction(checkpoint: Path, state: Mapping[str, Any], scheduler: Selection, wanted: str) -> None:
+    """Refuse a scheduler that takes the model's output for something else than what it learned to predict.
+
+    state: of the checkpoint. wanted: the scheduler's prediction type. Raises: UserError.
+    """
+    learned = state["prediction_type"]
+    if learned != wanted:
+        raise UserError(
+            f"scheduler: {scheduler.type} takes what the model returns for {wanted}, but {checkpoint} learned to "
+            f"predict {learned}: choose a scheduler, or its prediction_type, that goes with {learned}."
+        )
 
 
 def clear_partial(outputs: Path) -> None:

@@ -50,6 +50,7 @@ def build_parts(recipe: SharedRecipe, context: Context, *, device: torch.device 
     """
     registry = context.components
     parallel = registry.build(recipe.parallel, context)
+    context = evolve(context, rank=parallel.rank, num_ranks=parallel.num_ranks)
     vae = registry.build(recipe.vae, context)
     text_encoder = registry.build(recipe.text_encoder, context)
     latent_size = _latent_size(vae, recipe)
@@ -67,7 +68,7 @@ def build_parts(recipe: SharedRecipe, context: Context, *, device: torch.device 
     use_backend(model, registry.build(recipe.attention, known))
     if recipe.compile:
         compile_blocks(model)
-    scheduler = registry.build(recipe.scheduler, known)
+    scheduler = registry.build(recipe.scheduler, evolve(known, out_channels=model.out_channels))
     target = device or parallel.device
     for encoder in (vae, text_encoder):
         encoder.to(target).requires_grad_(False).eval()

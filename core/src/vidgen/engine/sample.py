@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from attrs import evolve
 from rich.console import Console
 
-from vidgen import weights
+from vidgen import runfolder, weights
+from vidgen.engine import checkpoint
 from vidgen.engine.parts import Parts, build_on_meta, build_parts, describe, shared_context
 from vidgen.engine.sampler import Sampler, all_prompts, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder
@@ -50,10 +51,13 @@ class SampleJob:
         return Session(RunInfo("sample", self.recipe.outputs), self.recipe.trackers, self.context, console)
 
     def _parts(self) -> Parts:
-        checkpoint = self.recipe.checkpoint
-        parts = build_parts(self.recipe, evolve(self.context, load_weights=checkpoint is None))
-        if checkpoint is not None:
-            weights.load_into(parts.model, checkpoint, ema=self.recipe.ema)
+        folder = self.recipe.checkpoint
+        parts = build_parts(self.recipe, evolve(self.context, load_weights=folder is None))
+        if folder is not None:
+            found = runfolder.find_checkpoint(folder)
+            wanted = parts.scheduler.prediction_type
+            checkpoint.check_prediction(found, runfolder.read_state(found), self.recipe.scheduler, wanted)
+            weights.load_into(parts.model, folder, ema=self.recipe.ema)
         return parts
 
     def _sampler(self, parts: Parts, session: Session) -> Sampler:

@@ -252,11 +252,7 @@ class Training:
 
     def _restore(self, start: Path) -> None:
         state = checkpoint.restore(start, checkpoint.Saved(self.model, self.optimizer, self.ema))
-        learned, wanted = state["prediction_type"], self.parts.scheduler.prediction_type
-        if learned != wanted:
-            raise UserError(
-                f"{start} learned to predict {learned}; scheduler {self.recipe.scheduler.type} needs {wanted}"
-            )
+        checkpoint.check_prediction(start, state, self.recipe.scheduler, self.parts.scheduler.prediction_type)
         self.step, self.epoch = state["step"], state["epoch"]
         self.position = Position(**state["position"])
         self.window.load_state_dict(state["window"])

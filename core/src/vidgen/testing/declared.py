@@ -28,6 +28,7 @@ KEYS: Rule = (
 DECLARED: Mapping[str, Mapping[str, Rule]] = {
     "model": {
         "latent_channels": COUNT,
+        "out_channels": COUNT,
         "patch_size": SIZE,
         "text_width": WIDTH,
         "conditioning": KEYS,

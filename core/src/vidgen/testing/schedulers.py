@@ -81,7 +81,7 @@ def _samples(subject: Subject) -> Iterator[str]:
         yield f"sample must return latents like z, {tuple(z.shape)} in {z.dtype}, without a gradient"
         return
     if torch.equal(trial.sample(guidance=1.5), trial.sample(guidance=7.5)):
-        yield "`guidance` changes nothing: see vidgen.guidance.guide"
+        yield "`guidance` changes nothing: see vidgen.guidance.denoiser.guide"
     yield from steady("samples", trial.sample)
 
 

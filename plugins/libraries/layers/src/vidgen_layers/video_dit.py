@@ -59,12 +59,13 @@ class VideoDiT(nn.Module):
         super().__init__()
         self.size, self.latent_channels, self.patch_size = size, channels, options.patch_size
         self.grid = frames, rows, columns = token_grid(size, options.patch_size)
+        self.out_channels = channels * (2 if learn_sigma else 1)
         width = options.hidden_size
         self.register_buffer(SPACE, torch.empty(1, rows * columns, width))
         self.register_buffer(TIME, torch.empty(1, frames, width))
         self.x_embedder = PatchEmbed(channels=channels, patch=options.patch_size, width=width)
         self.t_embedder = NumberEmbedder(width)
-        self.final_layer = AdaLNFinalLayer(width, prod(options.patch_size) * channels * (2 if learn_sigma else 1))
+        self.final_layer = AdaLNFinalLayer(width, prod(options.patch_size) * self.out_channels)
 
     @property
     def embedder(self) -> ClipVector | None:

@@ -102,8 +102,8 @@ class PixArt(nn.Module):
             )
             for i, rate in enumerate(rates)
         )
-        out_channels = widths.latents * (2 if options.pred_sigma else 1)
-        self.final_layer = FinalLayer(width, prod(options.patch_size) * out_channels)
+        self.out_channels = widths.latents * (2 if options.pred_sigma else 1)
+        self.final_layer = FinalLayer(width, prod(options.patch_size) * self.out_channels)
 
     def forward(
         self,

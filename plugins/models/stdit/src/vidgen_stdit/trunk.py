@@ -52,8 +52,8 @@ class Trunk(nn.Module):
         self.t_embedder = NumberEmbedder(width)
         self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.y_embedder = CaptionEmbedder(channels=widths.caption, width=width, length=widths.caption_length)
-        out_channels = widths.latents * (2 if options.pred_sigma else 1)
-        self.final_layer = FinalLayer(width, prod(options.patch_size) * out_channels)
+        self.out_channels = widths.latents * (2 if options.pred_sigma else 1)
+        self.final_layer = FinalLayer(width, prod(options.patch_size) * self.out_channels)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -11,18 +11,18 @@ from typing import Literal
 from attrs import frozen
 from attrs.validators import and_, ge, gt, in_, lt
 from vidgen import Component, hookimpl, option
+from vidgen.guidance.options import FINITE, GuidanceOptions
+from vidgen_diffusion.options import cfg_scale, num_sampling_steps
 
 
 @frozen(kw_only=True)
-class RFlowOptions:
+class RFlowOptions(GuidanceOptions):
     """Keys allowed beside `type: rflow`."""
 
-    num_sampling_steps: int = option(10, "Steps of the sampler, 1 or more.", validator=ge(1))
+    num_sampling_steps: int = num_sampling_steps(10)
+    cfg_scale: float = cfg_scale(4.0)
     num_timesteps: int = option(
         1000, "Units of time from data (0) to pure noise; what the model sees as t.", validator=ge(1)
-    )
-    cfg_scale: float = option(
-        4.0, "Guidance scale when the job names none; 1 is no guidance.", validator=and_(gt(-inf), lt(inf))
     )
     use_discrete_timesteps: bool = option(False, "Train and sample on whole numbers of t; needs `uniform`.")
     use_timestep_transform: bool = option(
@@ -34,7 +34,7 @@ class RFlowOptions:
     loc: float = option(
         0.0,
         "Mean of the normal behind a logit-normal t; above 0 is noisier.",
-        validator=and_(gt(-inf), lt(inf)),
+        validator=FINITE,
     )
     scale: float = option(
         1.0, "Standard deviation of the normal behind a logit-normal t, above 0.", validator=and_(gt(0), lt(inf))

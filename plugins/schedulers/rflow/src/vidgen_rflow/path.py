@@ -36,29 +36,20 @@ def shift_timesteps(
     return ratio * u / (1 + (ratio - 1) * u) * num_timesteps
 
 
-def time_grid(steps: int, batch: int, num_timesteps: int, *, discrete: bool, device: torch.device) -> Tensor:
-    """Evenly spaced times from pure noise downwards, without the final 0: (S, B), float32, or int64 when discrete."""
+def time_grid(steps: int, batch: int, num_timesteps: int, *, discrete: bool) -> Tensor:
+    """Evenly spaced times from pure noise downwards, without the final 0: (S, B) on the CPU, float32, or int64 when
+    discrete."""
     times = [(1 - i / steps) * num_timesteps for i in range(steps)]
     if discrete:
-        grid = torch.tensor([round(time) for time in times], dtype=torch.int64, device=device)
+        grid = torch.tensor([round(time) for time in times], dtype=torch.int64)
     else:
-        grid = torch.tensor(times, dtype=torch.float32, device=device)
+        grid = torch.tensor(times, dtype=torch.float32)
     return grid[:, None].expand(steps, batch)
 
 
 def step_sizes(grid: Tensor, num_timesteps: int) -> Tensor:
     """Lengths of the intervals that `grid` (S, B) opens, the last one ending at 0, as shares of the whole: (S, B)."""
     return (grid - torch.cat([grid[1:], torch.zeros_like(grid[:1])])) / num_timesteps
-
-
-def active_frames(grid: Tensor, mask: Tensor, num_timesteps: int) -> Tensor:
-    """Which frames take part in each step: (S, B) times and (B, T) mask in [0, 1] -> (S, B, T) bool.
-
-    A frame joins when the time has come down to its share of the whole. Compared in float32, in which 0.9 of 1000 is
-    900. Frames to be generated from nothing (1) always take part, also where rounding puts t above the whole.
-    """
-    mask = mask.float()
-    return (mask * num_timesteps >= grid[:, :, None]) | (mask == 1)
 
 
 def joining_frames(active: Tensor, mask: Tensor) -> Tensor:

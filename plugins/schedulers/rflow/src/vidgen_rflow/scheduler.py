@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 from vidgen.errors import UserError
-from vidgen.guidance import Denoiser, guide
+from vidgen.guidance.denoiser import Denoiser, guide
 from vidgen.interfaces import Context
 from vidgen.rng import Draws
+from vidgen_diffusion import checks
+from vidgen_diffusion.frames import active_frames, mean_of_frames, over_latents
 
-from vidgen_rflow import RFlowOptions, checks
-from vidgen_rflow.path import active_frames, add_noise, joining_frames, shift_timesteps, step_sizes, time_grid
+from vidgen_rflow import RFlowOptions
+from vidgen_rflow.path import add_noise, joining_frames, shift_timesteps, step_sizes, time_grid
+from vidgen_rflow.sizes import check_grid, checked_sizes, short_clip
 
 
 class RFlow:
@@ -61,7 +64,7 @@ class RFlow:
         if mask is not None:
             checks.training_mask(mask, x)
         if t is None:
-            height_width_frames = self._clip_sizes(conditioning, sizes, x)
+            height_width_frames = self._clip_sizes(conditioning, sizes, x, x.device)
             t = self.draw_timesteps(checks.drawn(draws, len(x), "t"), height_width_frames, device=x.device)
         else:
             checks.times(t, len(x), self.num_timesteps)
@@ -71,8 +74,8 @@ class RFlow:
         error = self._squared_error(model, x, conditioning, noise=noise, t=t, mask=mask)
         if weights is not None:
             checks.weight_table(weights, t, self.num_timesteps)
-            error = error * weights.to(error)[t][:, None]
-        return {"loss": _mean_of_frames(error, mask)}
+            error = error * weights.to(error)[t].view(-1, 1, 1, 1, 1)
+        return {"loss": mean_of_frames(error, mask)}
 
     def draw_timesteps(
         self,
@@ -122,12 +125,18 @@ class RFlow:
         Returns clean latents of z's shape and dtype; kept frames come back bit for bit. Raises: UserError.
         """
         steps = self.num_sampling_steps if steps is None else steps
-        guidance = self.cfg_scale if guidance is None else guidance
         checks.steps(steps)
-        checks.guidance(guidance)
-        denoiser = guide(model, conditioning, null_conditioning, guidance, z.shape[1])
-        grid = self._grid(steps, z, self._clip_sizes(conditioning, sizes, z))
-        frames = None if mask is None else _Frames(mask, z, grid, self.num_timesteps, draws)
+        grid = self._grid(steps, z, self._clip_sizes(conditioning, sizes, z, "cpu"))
+        denoiser = guide(
+            model,
+            conditioning,
+            null_conditioning,
+            self.cfg_scale if guidance is None else guidance,
+            z.shape[1],
+            options=self.options,
+            times=grid / self.num_timesteps,
+        )
+        frames = None if mask is None else _Frames(mask, z, grid.to(z.device), self.num_timesteps, draws)
         return self._euler(denoiser, z, grid, frames, progress)
 
     def _euler(
@@ -138,36 +147,41 @@ class RFlow:
         frames: "_Frames | None",
         progress: Callable[[int, int], None] | None,
     ) -> Tensor:
-        dtype, channels, lengths = z.dtype, z.shape[1], step_sizes(grid, self.num_timesteps)
+        dtype, channels, steps = z.dtype, z.shape[1], len(grid)
+        lengths = step_sizes(grid, self.num_timesteps).to(z.device).view(steps, -1, 1, 1, 1, 1).unbind()
         z = z.to(torch.promote_types(dtype, torch.float32))  # small steps would be lost in half precision
-        for i, t in enumerate(grid):
+        for i, t in enumerate(grid.to(z.device).unbind()):
             x_mask = None
             if frames is not None:
                 z = frames.join(i, z, t)
                 x_mask = frames.active[i]
-            velocity = denoiser(z.to(dtype), t, x_mask=x_mask)[:, :channels]
-            moved = z + velocity * lengths[i].view(-1, 1, 1, 1, 1)
-            z = moved if x_mask is None else torch.where(_over_latents(x_mask), moved, z)
+            velocity = denoiser(z.to(dtype), t, x_mask=x_mask, step=i)[:, :channels]
+            moved = torch.addcmul(z, velocity.to(z.dtype), lengths[i])
+            z = moved if x_mask is None else torch.where(over_latents(x_mask), moved, z)
             if progress is not None:
-                progress(i + 1, len(grid))
+                progress(i + 1, steps)
         return z.to(dtype)
 
     def _grid(self, steps: int, z: Tensor, sizes: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
         discrete = self.options.use_discrete_timesteps
-        grid = time_grid(steps, len(z), self.num_timesteps, discrete=discrete, device=z.device)
+        grid = time_grid(steps, len(z), self.num_timesteps, discrete=discrete)
         if sizes is None:
             return grid
         # Not transform_scale: that is a choice of training, which the published sampler leaves out.
         grid = shift_timesteps(grid, *sizes, num_timesteps=self.num_timesteps)
-        checks.shifted_grid(grid, sizes[2])
+        check_grid(grid, sizes[2])
         return grid
 
     def _clip_sizes(
-        self, conditioning: Mapping[str, Tensor], sizes: Mapping[str, Tensor] | None, x: Tensor
+        self,
+        conditioning: Mapping[str, Tensor],
+        sizes: Mapping[str, Tensor] | None,
+        x: Tensor,
+        device: torch.device | str,
     ) -> tuple[Tensor, Tensor, Tensor] | None:
         if not self.options.use_timestep_transform:
             return None
-        return checks.clip_sizes(conditioning, sizes, len(x), x.device)
+        return checked_sizes(conditioning, sizes, len(x), device)
 
     def _squared_error(
         self,
@@ -179,14 +193,13 @@ class RFlow:
         t: Tensor,
         mask: Tensor | None,
     ) -> Tensor:
-        """Mean over channels, rows and columns: (B, T)."""
         clean = x.to(torch.promote_types(x.dtype, torch.float32))
         x_t = self.add_noise(clean, noise, t)
         if mask is not None:
-            x_t = torch.where(_over_latents(mask), x_t, clean)
+            x_t = torch.where(over_latents(mask), x_t, clean)
         denoiser = guide(model, conditioning, None, 1.0, x.shape[1])
         velocity = denoiser(x_t.to(x.dtype), t, x_mask=mask)[:, : x.shape[1]]
-        return (velocity.to(clean.dtype) - (clean - noise)).square().mean(dim=(1, 3, 4))
+        return (velocity.to(clean.dtype) - (clean - noise)).square()
 
 
 class _Frames:
@@ -209,7 +222,7 @@ class _Frames:
             return z
         assert self.draws is not None
         noise = self.draws.normal("step", z.shape[1:], device=z.device, step=i).to(z.dtype)
-        return torch.where(_over_latents(self.joining[i]), add_noise(z, noise, t, self.num_timesteps), z)
+        return torch.where(over_latents(self.joining[i]), add_noise(z, noise, t, self.num_timesteps), z)
 
 
 def build(options: RFlowOptions, context: Context) -> RFlow:
@@ -220,17 +233,5 @@ def build(options: RFlowOptions, context: Context) -> RFlow:
             "set sample_method: uniform or use_discrete_timesteps: false."
         )
     if options.use_timestep_transform and context.num_frames is not None and 1 < context.num_frames < 17:
-        raise UserError(checks.short_clip(context.num_frames))
+        raise UserError(short_clip(context.num_frames))
     return RFlow(options)
-
-
-def _over_latents(frames: Tensor) -> Tensor:
-    """(B, T) -> (B, 1, T, 1, 1)."""
-    return frames[:, None, :, None, None]
-
-
-def _mean_of_frames(error: Tensor, mask: Tensor | None) -> Tensor:
-    """(B, T) -> (B,): the mean over all frames, or over the true ones."""
-    if mask is None:
-        return error.mean(dim=1)
-    return torch.where(mask, error, 0.0).sum(dim=1) / mask.sum(dim=1)
