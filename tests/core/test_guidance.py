@@ -1,11 +1,14 @@
 """Classifier-free guidance against the formula written out."""
 
+from math import cos, pi
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from vidgen import UserError
 from vidgen.guidance.denoiser import guide
+from vidgen.guidance.options import GuidanceOptions
 
 
 class Denoiser:
@@ -83,3 +86,60 @@ def test_a_model_that_takes_no_mask_is_given_none(case: dict[str, Any]):
     for strength in (1.0, 3.0):
         out = guide(model, case["conditioning"], case["null"], strength, 3)(case["x"], case["t"])
         torch.testing.assert_close(out, case["x"])
+
+
+def times(*shares: float) -> dict[str, Any]:
+    return {"times": list(shares)}
+
+
+def test_a_rescaled_prediction_has_the_spread_of_the_conditional_one(case: dict[str, Any]):
+    """arXiv 2305.08891, section 3.4, equations 14 to 16."""
+    options = GuidanceOptions(guidance_rescale=0.7)
+    out = guide(Denoiser(), case["conditioning"], case["null"], 4.0, 3, options=options)(case["x"], case["t"])
+    plain = guide(Denoiser(), case["conditioning"], case["null"], 4.0, 3)(case["x"], case["t"])
+    conditional = Denoiser()(case["x"], case["t"], **case["conditioning"])
+    factor = conditional.std(dim=(1, 2, 3, 4)) / plain.std(dim=(1, 2, 3, 4))
+    torch.testing.assert_close(out, 0.7 * plain * factor.view(-1, 1, 1, 1, 1) + 0.3 * plain)
+
+
+def test_rescaling_survives_a_model_that_predicts_nothing(case: dict[str, Any]):
+    options = GuidanceOptions(guidance_rescale=1.0)
+
+    def fresh(x: Tensor, t: Tensor, **conditioning: Tensor) -> Tensor:
+        return 0 * x
+
+    out = guide(fresh, case["conditioning"], case["null"], 4.0, 3, options=options)(case["x"], case["t"])
+    assert out.abs().max() == 0
+
+
+def test_outside_its_interval_guidance_rests_and_saves_half_the_work(case: dict[str, Any]):
+    model, options = Denoiser(), GuidanceOptions(guidance_interval=(0.2, 0.6))
+    guided = guide(model, case["conditioning"], case["null"], 4.0, 3, options=options, **times(0.9, 0.6, 0.2, 0.1))
+    made = [guided(case["x"], case["t"], step=i) for i in range(4)]
+    assert model.batches == [2, 4, 4, 2]
+    torch.testing.assert_close(made[0], Denoiser()(case["x"], case["t"], **case["conditioning"]))
+    assert torch.equal(made[1], made[2]) and not torch.equal(made[0], made[1])
+
+
+def test_samples_of_one_batch_may_be_at_different_times(case: dict[str, Any]):
+    model, options = Denoiser(), GuidanceOptions(guidance_interval=(0.0, 0.5))
+    shares = torch.tensor([[0.9, 0.4]])
+    out = guide(model, case["conditioning"], case["null"], 4.0, 3, options=options, times=shares)(case["x"], case["t"])
+    plain = guide(model, case["conditioning"], case["null"], 4.0, 3)(case["x"], case["t"])
+    conditional = Denoiser()(case["x"], case["t"], **case["conditioning"])
+    torch.testing.assert_close(out[0], conditional[0], rtol=0, atol=0)
+    torch.testing.assert_close(out[1], plain[1])
+
+
+@pytest.mark.parametrize(("share", "scale"), [(1.0, 1.0), (0.0, 5.0), (0.5, 1 + 2 * (1 - cos(pi * 0.25)))])
+def test_a_dynamic_scale_grows_as_noise_falls(case: dict[str, Any], share: float, scale: float):
+    options = GuidanceOptions(dynamic_guidance=2.0)
+    out = guide(Denoiser(), case["conditioning"], case["null"], 4.0, 3, options=options, **times(share))
+    even = guide(Denoiser(), case["conditioning"], case["null"], scale, 3)
+    torch.testing.assert_close(out(case["x"], case["t"]), even(case["x"], case["t"]))
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), -float("inf")])
+def test_a_scale_that_is_no_number_is_refused(case: dict[str, Any], scale: float):
+    with pytest.raises(UserError, match=r"guidance scale of .* is not a number to work with"):
+        guide(Denoiser(), case["conditioning"], case["null"], scale, 3)

@@ -164,6 +164,13 @@ def test_problems_of_an_extended_file_come_after_those_of_the_recipe(write: Writ
     )
 
 
+def test_input_files_of_an_extended_recipe_are_found_beside_it(write: Write, registry: Registry):
+    write("a red circle\n", "base/prompts.txt")
+    write(TRAIN + "sample: {prompt_path: prompts.txt}\n", "base/base.yaml")
+    recipe = load_recipe(write("extends: base/base.yaml\nseed: 5\n"), registry=registry)
+    assert recipe.job.options.sample.prompt_path == Path("base/prompts.txt")
+
+
 @pytest.mark.parametrize("value", [".inf", ".nan", "0", "-1"])
 @pytest.mark.parametrize("key", ["optimizer.lr", "optimizer.eps", "fps"])
 def test_rates_are_positive_and_finite(write: Write, report: Callable[..., str], key: str, value: str):

@@ -274,7 +274,7 @@ def test_a_replaced_section_leaves_no_places_behind(write: Write):
 def test_extends_is_looked_for_from_the_recipes_folder(write: Write):
     write("seed: 1\n", "recipes/base.yaml")
     source = read_source(write("extends: base.yaml\n", "recipes/r.yaml"))
-    assert (source.data, source.folder) == ({"seed": 1}, Path("recipes"))
+    assert (source.data, source.folders) == ({"seed": 1}, (Path("recipes"), Path("recipes")))
 
 
 @pytest.mark.parametrize(

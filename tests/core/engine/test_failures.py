@@ -126,9 +126,7 @@ def test_a_checkpoint_that_learned_another_target_is_refused(train: Train) -> No
     outputs = train(max_steps=1)
     path = outputs / "checkpoints" / "epoch0-global_step1" / "state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "prediction_type": "epsilon"}))
-    with pytest.raises(
-        UserError, match=r"rflow takes .* for velocity, but .* learned to predict epsilon"
-    ):
+    with pytest.raises(UserError, match=r"rflow takes .* for velocity, but .* learned to predict epsilon"):
         train(resume="latest")
 
 

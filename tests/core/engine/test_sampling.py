@@ -142,6 +142,20 @@ def test_sections_come_from_the_checkpoint_unless_given(trained: Path) -> None:
     assert (options.scheduler.options.cfg_scale, options.scheduler.options.num_sampling_steps) == (2.5, 2)
 
 
+def test_a_scheduler_that_reads_the_model_otherwise_is_refused(sample: Callable[..., Path]) -> None:
+    """The model learned a velocity; taken for noise it would give noise, without a word."""
+    with pytest.raises(UserError, match=r"iddpm takes .* for epsilon, but .*global_step2 learned to predict velocity"):
+        sample(scheduler={"type": "iddpm", "learn_sigma": False})
+
+
+def test_another_scheduler_for_the_same_prediction_may_sample(train: Train, sample: Callable[..., Path]) -> None:
+    trained = train("noise", max_steps=1, scheduler={"type": "iddpm", "learn_sigma": False})
+    found = sample(
+        checkpoint=str(trained), scheduler={"type": "iddpm-speed", "learn_sigma": False, "num_sampling_steps": 2}
+    )
+    assert len(clips(found)) == 3
+
+
 def test_averaged_weights_are_taken_unless_told_otherwise(sample: Callable[..., Path]) -> None:
     averaged, raw = sample("averaged"), sample("raw", ema=False)
     hashes = [media.provenance(folder / "sample_0000.mp4")["weights"] for folder in (averaged, raw)]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from analytic_model import AnalyticModel
 from torch import Tensor
 from vidgen import UserError
 from vidgen.interfaces import Context
@@ -38,29 +39,6 @@ def run(case: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> None:
         _run_sampling(case, tensors)
     else:
         raise AssertionError(f"no way to run {part}")
-
-
-class TestModel:
-    """The function written out in the cases; keeps what it was called with."""
-
-    __test__ = False
-
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
-        self.timesteps: list[Tensor] = []
-        self.masks: list[Tensor] = []
-
-    def __call__(self, x: Tensor, t: Tensor, y: Tensor | None = None, x_mask: Tensor | None = None) -> Tensor:
-        self.timesteps.append(t[: self.batch])
-        c = torch.zeros(len(x)) if y is None else y.flatten(1).mean(dim=1)
-        c = c.view(-1, 1, 1, 1, 1)
-        tau = t[:, None].expand(x.shape[0], x.shape[2])
-        if x_mask is not None:
-            self.masks.append(x_mask[: self.batch])
-            tau = torch.where(x_mask, tau, 0)
-        tau = tau[:, None, :, None, None]
-        first = (tau / 1000).sqrt() * x + 0.05 * (3 * x).sin() + 0.1 * (tau / 250).sin() + 0.2 * c
-        return torch.cat([first, torch.tanh(0.5 * x + c)], dim=1)
 
 
 class RecordedDraws:
@@ -121,7 +99,7 @@ def _run_transform(case: dict[str, Any], tensors: dict[str, Tensor]) -> None:
 def _run_training(case: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     call = _call(case, tensors)
     x = tensors["in.x_start"]
-    model = TestModel(len(x))
+    model = AnalyticModel(len(x))
     draws = RecordedDraws(len(x), timestep=tensors["in.draws"]) if "in.draws" in tensors else None
     t = tensors.get("in.t")
     losses = _scheduler(case).training_losses(
@@ -142,7 +120,7 @@ def _run_training(case: dict[str, Any], tensors: dict[str, Tensor]) -> None:
 def _run_sampling(case: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     call = _call(case, tensors)
     z = tensors["in.z"]
-    model = TestModel(len(z))
+    model = AnalyticModel(len(z))
     samples = _scheduler(case).sample(
         model,
         z,

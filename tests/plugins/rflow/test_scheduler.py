@@ -275,7 +275,7 @@ def test_the_sampler_refuses_what_it_cannot_use(arguments, text):
         ({"mask": torch.ones(2, 5, dtype=torch.bool)}, r"\(2, 5\), but the latents need \(3, 5\)"),
         ({"mask": torch.ones(3, 5)}, "needs booleans"),
         ({"noise": torch.randn(3, 2, 5, 1, 1)}, r"but the latents have \(3, 2, 5, 1, 2\)"),
-        ({"weights": torch.ones(1000)}, "use_discrete_timesteps"),
+        ({"weights": torch.ones(1000)}, "draw whole numbers"),
         ({"weights": torch.ones(7)}, r"needs \(1000,\)"),
         ({"draws": None}, "pass draws"),
     ],

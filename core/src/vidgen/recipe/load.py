@@ -60,7 +60,7 @@ def load_recipe(
         source.data.setdefault("outputs", f"outputs/{Path(recipe).stem}")
     source = _inherit(source, options)
     try:
-        job = Structurer(registry, source.folder).selection("job", source.data, key="job")
+        job = Structurer(registry, *source.folders).selection("job", source.data, key="job")
     except Mistakes as mistakes:
         raise RecipeError(_placed(mistakes.problems, source)) from None
     return Recipe(job, registry)
@@ -74,7 +74,7 @@ def _job_options(source: Source, registry: Registry) -> type | None:
 def _inherit(source: Source, options: type | None) -> Source:
     """Let a job that starts from another run take over the sections its own recipe leaves out."""
     inherits = getattr(options, "inherits", None)
-    found = inherits(source.data, source.folder) if inherits else None
+    found = inherits(source.data, source.folders) if inherits else None
     if found is None:
         return source
     name, data = found

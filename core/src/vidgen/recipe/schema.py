@@ -3,7 +3,7 @@
 Field names follow Open-Sora's. Sizes are pixels (rows, columns); frame counts are video frames; lengths are steps.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -180,7 +180,7 @@ class SampleRecipe(SharedRecipe, SampleOptions):
     trackers: list[Selection] = sections("tracker", doc="Where clips are reported.")
 
     @staticmethod
-    def inherits(data: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, Any]] | None:
+    def inherits(data: Mapping[str, Any], folders: Iterable[Path]) -> tuple[str, dict[str, Any]] | None:
         """What a silent key takes over from the checkpoint's own recipe, and the name of where that was read.
 
         Raises: RecipeError, when there is nothing to sample from; UserError, when there is no such checkpoint;
@@ -193,7 +193,7 @@ class SampleRecipe(SharedRecipe, SampleOptions):
         if not isinstance(name, str):
             return None
         path = Path(name).expanduser()
-        path = next((place for place in (path, folder / path) if place.exists()), path)
+        path = next((place for place in (path, *(folder / path for folder in folders)) if place.exists()), path)
         checkpoint = find_checkpoint(path)
         recipe = read_state(checkpoint).get("recipe")
         if not isinstance(recipe, Mapping):

@@ -76,12 +76,12 @@ Loader.add_constructor("tag:yaml.org,2002:str", _str)
 class Source:
     """A recipe's data, and the place (`file:line:column`) of every key and value in it.
 
-    data: a mapping; of an override's text, any value.
+    data: a mapping; of an override's text, any value. folders: of the file, then of what it extends.
     """
 
     name: str
     data: Any
-    folder: Path = field(factory=Path)
+    folders: tuple[Path, ...] = ()
     value_places: dict[KeyPath, str] = field(factory=dict)
     key_places: dict[KeyPath, str] = field(factory=dict)
 
@@ -129,7 +129,7 @@ def read_yaml(path: Path) -> Source:
     source = _parse(text, name)
     if not isinstance(source.data, dict):
         raise _refused(name, "a recipe is a mapping of keys to values", "start with a line such as `job: train`")
-    source.folder = path.parent
+    source.folders = (path.parent,)
     return source
 
 
@@ -232,7 +232,7 @@ def lay_over(base: Source, source: Source) -> Source:
     `type` replaces the old one. Places stay those of the text each value came from."""
     _merge(base, source, ())
     base.value_places[()] = source.place(())
-    base.name, base.folder = source.name, source.folder
+    base.name, base.folders = source.name, (*source.folders, *base.folders)
     return base
 
 

@@ -32,11 +32,11 @@ class Mistakes(Exception):
 class Structurer:
     """Builds options objects and selections.
 
-    registry: where `type:` is looked up. folder: second place, after the current folder, to look for input files.
+    registry: where `type:` is looked up. folders: where to look for input files, after the current folder.
     """
 
-    def __init__(self, registry: Registry, folder: Path) -> None:
-        self.registry, self.folder = registry, folder
+    def __init__(self, registry: Registry, *folders: Path) -> None:
+        self.registry, self.folders = registry, folders
         self.converter = cattrs.Converter(detailed_validation=False)
         hooks: list[tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]] = [
             (lambda t: t is InputPath, self._input_path),
@@ -125,7 +125,7 @@ class Structurer:
 
     def _input_path(self, data: Any, _: Any) -> Path:
         path = self._path(data, Path)
-        places = list(dict.fromkeys([path, self.folder / path]))
+        places = list(dict.fromkeys([path, *(folder / path for folder in self.folders)]))
         for place in places:
             if place.exists():
                 return place

@@ -103,10 +103,15 @@ def _keeps_masked_frames(subject: Subject) -> Iterator[str]:
         out = trial.sample(mask=mask.float())
     except UserError:
         return  # a scheduler may refuse masks, in words
-    if x_mask is None or not torch.equal(seen[:, :, 0], trial.x()[:, :, 0]):
+    if x_mask is None or not _nearly(seen[:, :, 0], trial.x()[:, :, 0]):
         yield "training_losses must pass the mask on as `x_mask`, with the frames outside of it clean"
-    if not torch.equal(out[:, :, 0], trial.x()[:, :, 0]):
+    if not _nearly(out[:, :, 0], trial.x()[:, :, 0]):
         yield "sample must return frames with mask 0 as they are in z"
+
+
+def _nearly(a: Tensor, b: Tensor) -> bool:
+    """But for the lowest level of noise, at which some processes leave their given frames."""
+    return a.shape == b.shape and bool((a - b).abs().max() <= 0.1)
 
 
 SCHEDULER = (declares, _gives_losses, _samples, _counts_steps, _keeps_masked_frames)

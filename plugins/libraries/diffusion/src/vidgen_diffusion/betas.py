@@ -12,6 +12,7 @@ from torch import Tensor
 
 FIRST, LAST = 0.0001, 0.02  # of 1000 steps
 LARGEST = 0.999
+CPU = "cpu"  # whatever the default device is: a dry run builds under meta, and tables are read on the host
 SHIFT = 0.008  # so that the first steps add enough to be predicted
 
 
@@ -22,14 +23,14 @@ def named_betas(name: str, steps: int) -> Tensor:
     return spaced_betas(name, FIRST * 1000 / steps, LAST * 1000 / steps, steps)
 
 
-def cosine_betas(steps: int) -> Tensor:
-    """Those of a squared cosine as running product, none above 0.999."""
+def cosine_betas(steps: int, largest: float = LARGEST) -> Tensor:
+    """Those of a squared cosine as running product, none above `largest`."""
 
     def product(share: float) -> float:
         return cos((share + SHIFT) / (1 + SHIFT) * pi / 2) ** 2
 
-    betas = [min(1 - product((i + 1) / steps) / product(i / steps), LARGEST) for i in range(steps)]
-    return torch.tensor(betas, dtype=torch.float64)
+    betas = [min(1 - product((i + 1) / steps) / product(i / steps), largest) for i in range(steps)]
+    return torch.tensor(betas, dtype=torch.float64, device=CPU)
 
 
 def spaced_betas(name: str, first: float, last: float, steps: int) -> Tensor:
@@ -39,13 +40,15 @@ def spaced_betas(name: str, first: float, last: float, steps: int) -> Tensor:
 
 
 def _linear(first: float, last: float, steps: int) -> Tensor:
-    return torch.linspace(first, last, steps, dtype=torch.float64)
+    return torch.linspace(first, last, steps, dtype=torch.float64, device=CPU)
 
 
 def _warmup(share: float) -> Callable[[float, float, int], Tensor]:
     def betas(first: float, last: float, steps: int) -> Tensor:
         rising = int(steps * share)
-        return torch.cat([_linear(first, last, rising), torch.full((steps - rising,), last, dtype=torch.float64)])
+        return torch.cat(
+            [_linear(first, last, rising), torch.full((steps - rising,), last, dtype=torch.float64, device=CPU)]
+        )
 
     return betas
 
@@ -53,8 +56,8 @@ def _warmup(share: float) -> Callable[[float, float, int], Tensor]:
 SPACED: dict[str, Callable[[float, float, int], Tensor]] = {
     "linear": _linear,
     "quad": lambda first, last, steps: _linear(first**0.5, last**0.5, steps) ** 2,
-    "const": lambda first, last, steps: torch.full((steps,), last, dtype=torch.float64),
-    "jsd": lambda first, last, steps: 1 / torch.arange(steps, 0, -1, dtype=torch.float64),
+    "const": lambda first, last, steps: torch.full((steps,), last, dtype=torch.float64, device=CPU),
+    "jsd": lambda first, last, steps: 1 / torch.arange(steps, 0, -1, dtype=torch.float64, device=CPU),
     "warmup10": _warmup(0.1),
     "warmup50": _warmup(0.5),
 }
