@@ -150,7 +150,7 @@ def test_every_recipe_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "meta.csv").write_text("path,text\n")
     monkeypatch.chdir(tmp_path)
-    recipes = sorted((ROOT / "recipes").glob("*.yaml"))
+    recipes = sorted((ROOT / "recipes").rglob("*.yaml"))
     assert len(recipes) >= 3
     for path in recipes:
         first, *_ = path.read_text().splitlines()

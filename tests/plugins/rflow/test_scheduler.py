@@ -324,3 +324,15 @@ def test_contradicting_options_are_refused():
 def test_options_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=name):
         RFlowOptions(**{name: value})
+
+
+def test_steps_are_those_of_diffusers_flow_matching():
+    """Its network predicts noise - data, ours data - noise; its times are shares, ours thousandths."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    theirs = FlowMatchEulerDiscreteScheduler(shift=1.0)
+    theirs.set_timesteps(sigmas=[1 - i / 7 for i in range(7)])
+    x = z = torch.linspace(-2, 2, 60).view(SHAPE)
+    for t in theirs.timesteps:
+        x = theirs.step(-wavy(x, t.expand(3))[:, :2], t, x, return_dict=False)[0]
+    torch.testing.assert_close(make().sample(wavy, z, {}, steps=7), x, rtol=1e-5, atol=1e-5)
