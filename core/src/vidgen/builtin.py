@@ -6,7 +6,7 @@ from typing import Literal
 from attrs import frozen, validators
 
 from vidgen.component import Component, hookimpl, option
-from vidgen.recipe.schema import SampleRecipe, TrainRecipe
+from vidgen.recipe.schema import EncodeRecipe, SampleRecipe, TrainRecipe
 
 
 @frozen(kw_only=True)
@@ -26,12 +26,18 @@ class CsvOptions:
 
 @hookimpl
 def vidgen_jobs() -> Iterator[Component]:
-    """The two jobs every user has."""
+    """The jobs every user has."""
     yield Component(
         name="train",
         summary="Train a model from a dataset; resumes bit for bit.",
         options=TrainRecipe,
         factory="vidgen.engine.train:build",
+    )
+    yield Component(
+        name="encode",
+        summary="Work out the latents and text features of a training recipe once; takes up where it stood.",
+        options=EncodeRecipe,
+        factory="vidgen.engine.encode:build",
     )
     yield Component(
         name="sample",

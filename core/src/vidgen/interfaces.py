@@ -245,6 +245,11 @@ class Dataset(Protocol):
         UserError when it cannot give what is asked; both name the file."""
         ...
 
+    def identity(self, row: int) -> str:
+        """A name for what `row` holds, media and caption: another one when either changes, the same wherever it lies.
+        Features kept of the row go by it."""
+        ...
+
 
 @frozen
 class Request:

@@ -7,7 +7,19 @@ import pyarrow as pa
 import pytest
 import torch
 from vidgen import RunError
-from vidgen.engine.data import Ask, Batch, Failure, Position, Stream, batches, collate, make_loader, size_numbers
+from vidgen.engine.data import (
+    Answer,
+    Ask,
+    Batch,
+    Failure,
+    Position,
+    Reader,
+    Stream,
+    batches,
+    collate,
+    make_loader,
+    size_numbers,
+)
 from vidgen.interfaces import Request, Sample
 
 
@@ -24,6 +36,9 @@ class Rows:
         video = torch.full((3, num_frames, *size), row, dtype=torch.uint8)
         video[0, 0, 0, 0] = int(rng.integers(256))
         return Sample(video=video, text=f"row {row}", fps=8.0)
+
+    def identity(self, row: int) -> str:
+        return str(row)
 
 
 class Shifting:
@@ -54,7 +69,7 @@ def test_a_stream_goes_on_where_a_position_points_in_any_epoch(epoch: int, batch
 def test_every_batch_says_where_the_stream_goes_on() -> None:
     dataset = Rows(12)
     stream = Stream(dataset, Shifting(), Position(), epochs=2)
-    seen = list(batches(make_loader(dataset, stream, seed=0, num_workers=0, pin=False)))
+    seen = list(batches(make_loader(Reader(dataset, 0, None), stream, num_workers=0, pin=False)))
     for number, batch in enumerate(seen[:-1]):
         rest = rows_of(Stream(dataset, Shifting(), batch.following, epochs=2))
         assert rest == [later.rows for later in seen[number + 1 :]]
@@ -83,7 +98,7 @@ def test_draws_depend_on_epoch_and_row_alone(num_workers: int) -> None:
     dataset = Rows(12)
 
     def drawn(workers: int, start: Position) -> dict[tuple[int, int], int]:
-        loader = make_loader(dataset, Stream(dataset, Shifting(), start, 2), seed=3, num_workers=workers, pin=False)
+        loader = make_loader(Reader(dataset, 3, None), Stream(dataset, Shifting(), start, 2), workers, pin=False)
         return {
             (b.epoch, row): int(v[0, 0, 0, 0]) for b in batches(loader) for row, v in zip(b.rows, b.video, strict=True)
         }
@@ -98,7 +113,7 @@ def test_draws_depend_on_epoch_and_row_alone(num_workers: int) -> None:
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_failing_sample_keeps_its_error(num_workers: int) -> None:
     dataset = Rows(12, broken=2)
-    loader = make_loader(dataset, Stream(dataset, Shifting(), Position(), 1), 0, num_workers, pin=False)
+    loader = make_loader(Reader(dataset, 0, None), Stream(dataset, Shifting(), Position(), 1), num_workers, pin=False)
     with pytest.raises(RunError, match=r"^row 2 is broken$"):
         list(batches(loader))
 
@@ -106,11 +121,12 @@ def test_a_failing_sample_keeps_its_error(num_workers: int) -> None:
 def test_collating_keeps_order_and_types() -> None:
     asks = [Ask(Position(1, 4), Request(row, 2, (3, 5))) for row in (5, 2)]
     samples = [Rows(9).get(ask.request.row, 2, (3, 5), np.random.default_rng(0)) for ask in asks]
-    batch = collate(list(zip(asks, samples, strict=True)))
+    batch = collate([Answer(ask, 0, sample) for ask, sample in zip(asks, samples, strict=True)])
     assert isinstance(batch, Batch)
     assert (batch.rows, batch.texts, batch.following) == ((5, 2), ["row 5", "row 2"], Position(1, 4))
+    assert batch.video is not None and batch.size == (2, 3, 5)
     assert (batch.video.shape, batch.video.dtype) == ((2, 3, 2, 3, 5), torch.uint8)
-    assert isinstance(collate([(asks[0], samples[0]), (asks[1], Failure(RunError("no")))]), Failure)
+    assert isinstance(collate([Answer(asks[0], 0, samples[0]), Answer(asks[1], 0, Failure(RunError("no")))]), Failure)
 
 
 def test_sizes_are_pixels_and_stills_have_120_frames_a_second() -> None:

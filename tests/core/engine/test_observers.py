@@ -37,7 +37,7 @@ class Watcher:
         self.seen.append(("finished", run.job))
 
 
-NUMBERS = ["data_wait", "epoch", "grad_norm", "loss", "lr", "samples_per_s", "tokens_per_s"]
+NUMBERS = ["data_wait", "encode_share", "epoch", "grad_norm", "loss", "lr", "samples_per_s", "tokens_per_s"]
 
 
 @pytest.fixture

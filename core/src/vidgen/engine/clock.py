@@ -1,4 +1,4 @@
-"""Throughput: samples and tokens a second, and the share of time spent waiting for data."""
+"""Throughput: samples and tokens a second, and the shares of time spent waiting for data and encoding them."""
 
 import time
 
@@ -9,22 +9,25 @@ class Clock:
     def __init__(self) -> None:
         self._begin()
 
-    def add(self, samples: int, tokens: int, waited: float) -> None:
-        """Count one step; `waited` are the seconds it waited for its batches."""
+    def add(self, samples: int, tokens: int, waited: float, encoding: float) -> None:
+        """Count one step; `waited` are the seconds it waited for its batches, `encoding` those of the encoders."""
         self._samples += samples
         self._tokens += tokens
         self._waited += waited
+        self._encoding += encoding
 
     def read(self) -> dict[str, float]:
-        """`samples_per_s`, `tokens_per_s`, `data_wait` (0 to 1); starts anew."""
+        """`samples_per_s`, `tokens_per_s`, `data_wait` and `encode_share` (0 to 1); starts anew."""
         seconds = max(time.perf_counter() - self._since, 1e-9)
         rates = {
             "samples_per_s": self._samples / seconds,
             "tokens_per_s": self._tokens / seconds,
             "data_wait": self._waited / seconds,
+            "encode_share": self._encoding / seconds,
         }
         self._begin()
         return rates
 
     def _begin(self) -> None:
-        self._since, self._samples, self._tokens, self._waited = time.perf_counter(), 0, 0, 0.0
+        self._since, self._samples, self._tokens = time.perf_counter(), 0, 0
+        self._waited, self._encoding = 0.0, 0.0

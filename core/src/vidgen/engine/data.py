@@ -5,16 +5,17 @@ to save: a run resumes by starting the stream at a position.
 """
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vidgen.errors import RunError, VidgenError
-from vidgen.interfaces import Bucketer, Dataset, Request, Sample
-from vidgen.rng import numpy_generator
+from vidgen.engine.features import Features, FeatureStore
+from vidgen.errors import RunError, UserError, VidgenError
+from vidgen.interfaces import Bucketer, Dataset, Request, Sample, Size3
+from vidgen.rng import address, numpy_generator
 
 IMAGE_FPS = 120.0  # what Open-Sora's models were told for a still image
 
@@ -42,25 +43,32 @@ class Failure:
     error: VidgenError
 
 
-@frozen
+@frozen(kw_only=True)
 class Batch:
-    """video: (B, 3, T, H, W) uint8. rows: of the dataset. following: where the stream goes on after this batch."""
+    """size: video (T, H, W) of each sample. rows: of the dataset. following: where the stream goes on after this.
 
-    video: Tensor
+    video: (B', 3, T, H, W) uint8 of the samples whose features are not known, in order; None when all are.
+    features: of the others, by place in the batch. keys: of all samples, where features are kept.
+    """
+
+    video: Tensor | None
+    size: Size3
     texts: list[str]
     fps: Tensor
     rows: tuple[int, ...]
     epoch: int
     following: Position
+    features: Mapping[int, Features] = {}
+    keys: tuple[int, ...] = ()
 
     def pin_memory(self) -> "Batch":
         """The same in page-locked memory, from where a GPU can fetch it while it computes; the DataLoader asks."""
-        return evolve(self, video=self.video.pin_memory(), fps=self.fps.pin_memory())
+        video = None if self.video is None else self.video.pin_memory()
+        return evolve(self, video=video, fps=self.fps.pin_memory())
 
     def sizes(self) -> dict[str, Tensor]:
         """`height`, `width`, `num_frames`, `fps`, `ar`, each (B,) float32."""
-        _, _, frames, height, width = self.video.shape
-        return size_numbers(len(self.texts), frames, (height, width), self.fps)
+        return size_numbers(len(self.texts), self.size[0], self.size[1:], self.fps)
 
 
 def size_numbers(count: int, num_frames: int, size: tuple[int, int], fps: Tensor | float) -> dict[str, Tensor]:
@@ -107,24 +115,70 @@ class Stream:
         return len(self._bucketer.plan(self._table, 0, self._num_ranks)) // self._num_ranks
 
 
+class Lookup:
+    """Which entry of a feature store answers an ask. epochs: windows kept of each clip. needed: an ask without entry is
+    refused."""
+
+    def __init__(self, dataset: Dataset, store: FeatureStore, *, epochs: int, needed: bool) -> None:
+        self.dataset, self.store, self.epochs, self._needed = dataset, store, epochs, needed
+        self._identities: dict[int, str] = {}
+
+    def key(self, ask: Ask) -> int:
+        """Made of all that the entry depends on besides its producer."""
+        request, epoch = ask.request, ask.position.epoch % self.epochs
+        if request.row not in self._identities:
+            self._identities[request.row] = self.dataset.identity(request.row)
+        identity = self._identities[request.row]
+        return address(0, "features", identity, request.row, epoch, request.num_frames, *request.size)
+
+    def find(self, key: int, row: int) -> Features | None:
+        """Raises: UserError, when there is none and one is needed; RunError, when it cannot be read."""
+        if key in self.store:
+            return self.store.read(key)
+        if self._needed:
+            raise UserError(
+                f"features.cache: row {row} is not in {self.store.folder}, or its media or caption changed since. Run "
+                "the same recipe with job=encode again, or set features.mode=write-through."
+            )
+        return None
+
+
 class Reader:
-    """Answers asks; what the workers run."""
+    """Answers asks; what the workers run. lookup: where features are kept."""
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
-        self._dataset, self._seed = dataset, seed
+    def __init__(self, dataset: Dataset, seed: int, lookup: Lookup | None) -> None:
+        self._dataset, self._seed, self._lookup = dataset, seed, lookup
 
-    def __getitem__(self, ask: Ask) -> tuple[Ask, Sample | Failure]:
-        rng = numpy_generator(self._seed, "sample", ask.position.epoch, ask.request.row)
+    def __getitem__(self, ask: Ask) -> "Answer":
+        request, lookup, key = ask.request, self._lookup, 0
         try:
-            return ask, self._dataset.get(ask.request.row, ask.request.num_frames, ask.request.size, rng)
+            if lookup is not None:
+                key = lookup.key(ask)
+                features = lookup.find(key, request.row)
+                if features is not None:
+                    return Answer(ask, key, features)
+            epoch = ask.position.epoch % lookup.epochs if lookup else ask.position.epoch
+            rng = numpy_generator(self._seed, "sample", epoch, request.row)
+            return Answer(ask, key, self._dataset.get(request.row, request.num_frames, request.size, rng))
         except VidgenError as error:
-            return ask, Failure(error)
+            return Answer(ask, key, Failure(error))
 
 
-def make_loader(dataset: Dataset, stream: Stream, seed: int, num_workers: int, pin: bool) -> DataLoader[Batch]:
+@frozen
+class Answer:
+    """What an ask came to. key: of its features, 0 where none are kept."""
+
+    ask: Ask
+    key: int
+    found: Sample | Features | Failure
+
+
+def make_loader(
+    reader: Reader, stream: Iterable[list[Ask]], num_workers: int, pin: bool
+) -> "DataLoader[Batch | Failure]":
     """Batches of `stream`; `pin` when they go to a GPU."""
     return DataLoader(
-        Reader(dataset, seed),  # type: ignore[arg-type]  # asks are its indices
+        reader,  # type: ignore[arg-type]  # asks are its indices
         batch_sampler=stream,  # type: ignore[arg-type]
         collate_fn=collate,
         num_workers=num_workers,
@@ -134,25 +188,37 @@ def make_loader(dataset: Dataset, stream: Stream, seed: int, num_workers: int, p
     )
 
 
-def collate(answers: Sequence[tuple[Ask, Sample | Failure]]) -> Batch | Failure:
+def collate(answers: Sequence[Answer]) -> Batch | Failure:
     """Samples to a batch; the first failure instead, if there is one."""
     samples: list[Sample] = []
-    for _, answer in answers:
-        if isinstance(answer, Failure):
-            return answer
-        samples.append(answer)
-    last = answers[-1][0]
+    features: dict[int, Features] = {}
+    texts, rates = list[str](), list[float]()
+    for place, answer in enumerate(answers):
+        found = answer.found
+        if isinstance(found, Failure):
+            return found
+        if isinstance(found, Features):
+            features[place] = found
+            texts.append(found.caption)
+        else:
+            samples.append(found)
+            texts.append(found.text)
+        rates.append(found.fps)
+    last = answers[-1].ask
     return Batch(
-        video=torch.stack([sample.video for sample in samples]),
-        texts=[sample.text for sample in samples],
-        fps=torch.tensor([sample.fps for sample in samples], dtype=torch.float32),
-        rows=tuple(ask.request.row for ask, _ in answers),
+        video=torch.stack([sample.video for sample in samples]) if samples else None,
+        size=(last.request.num_frames, *last.request.size),
+        texts=texts,
+        fps=torch.tensor(rates, dtype=torch.float32),
+        rows=tuple(answer.ask.request.row for answer in answers),
         epoch=last.position.epoch,
         following=last.position,
+        features=features,
+        keys=tuple(answer.key for answer in answers),
     )
 
 
-def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
+def batches(loader: "DataLoader[Batch | Failure]") -> Iterator[Batch]:
     """The loader's batches. Raises: what a sample failed with; RunError, when a worker died."""
     answers = iter(loader)
     while True:

@@ -7,26 +7,33 @@ import torch
 from attrs import evolve, frozen
 
 from vidgen.attention import use_backend
-from vidgen.interfaces import Autoencoder, Context, Parallel, Scheduler, Size3, TextEncoder
-from vidgen.recipe.schema import SharedRecipe
+from vidgen.errors import UserError
+from vidgen.interfaces import Autoencoder, Context, Dataset, Parallel, Scheduler, Size3
+from vidgen.recipe.schema import SharedRecipe, TrainRecipe
 from vidgen.rng import address
 
 
 @frozen
-class Parts:
-    """Built components, on the device, encoders frozen. latent_size: (T, H, W) of a clip, None when sizes vary."""
+class Encoders:
+    """What makes features of clips and captions, frozen, on the device. latent_size: (T, H, W), None if sizes vary."""
 
     parallel: Parallel
-    vae: Autoencoder
-    text_encoder: TextEncoder
-    model: Any  # a Model that is a torch.nn.Module: no one type says both
-    scheduler: Scheduler
+    vae: Any  # an Autoencoder that is a torch.nn.Module: no one type says both
+    text_encoder: Any  # likewise
     latent_size: Size3 | None
 
     @property
     def device(self) -> torch.device:
         """Where everything is."""
         return self.parallel.device
+
+
+@frozen
+class Parts(Encoders):
+    """All built components of a run."""
+
+    model: Any  # a Model that is a torch.nn.Module
+    scheduler: Scheduler
 
 
 def shared_context(recipe: SharedRecipe, context: Context) -> Context:
@@ -42,25 +49,33 @@ def shared_context(recipe: SharedRecipe, context: Context) -> Context:
     )
 
 
+def build_encoders(recipe: SharedRecipe, context: Context, *, device: torch.device | None = None) -> Encoders:
+    """Build autoencoder and text encoder. device: instead of the parallel engine's. Raises: UserError."""
+    registry = context.components
+    parallel = registry.build(recipe.parallel, context)
+    known = evolve(context, rank=parallel.rank, num_ranks=parallel.num_ranks)
+    vae, text_encoder = registry.build(recipe.vae, known), registry.build(recipe.text_encoder, known)
+    for encoder in (vae, text_encoder):
+        encoder.to(device or parallel.device).requires_grad_(False).eval()
+    return Encoders(parallel, vae, text_encoder, _latent_size(vae, recipe))
+
+
 def build_parts(recipe: SharedRecipe, context: Context, *, device: torch.device | None = None) -> Parts:
     """Build autoencoder, text encoder, model and scheduler, each knowing what the ones before it declare.
 
     device: instead of the parallel engine's (`meta` in a dry run). The model's initial weights depend on the seed
     alone. Raises: UserError, when the pieces do not fit.
     """
-    registry = context.components
-    parallel = registry.build(recipe.parallel, context)
-    context = evolve(context, rank=parallel.rank, num_ranks=parallel.num_ranks)
-    vae = registry.build(recipe.vae, context)
-    text_encoder = registry.build(recipe.text_encoder, context)
-    latent_size = _latent_size(vae, recipe)
+    registry, encoders = context.components, build_encoders(recipe, context, device=device)
     known = evolve(
         context,
-        latent_channels=vae.latent_channels,
-        latent_size=latent_size,
-        latent_stride=vae.stride,
-        text_width=text_encoder.width,
-        text_length=text_encoder.max_length,
+        rank=encoders.parallel.rank,
+        num_ranks=encoders.parallel.num_ranks,
+        latent_channels=encoders.vae.latent_channels,
+        latent_size=encoders.latent_size,
+        latent_stride=encoders.vae.stride,
+        text_width=encoders.text_encoder.width,
+        text_length=encoders.text_encoder.max_length,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(address(recipe.seed, "initial weights"))
@@ -69,10 +84,22 @@ def build_parts(recipe: SharedRecipe, context: Context, *, device: torch.device 
     if recipe.compile:
         compile_blocks(model)
     scheduler = registry.build(recipe.scheduler, evolve(known, out_channels=model.out_channels))
-    target = device or parallel.device
-    for encoder in (vae, text_encoder):
-        encoder.to(target).requires_grad_(False).eval()
-    return Parts(parallel, vae, text_encoder, model.to(target), scheduler, latent_size)
+    return Parts(
+        encoders.parallel,
+        encoders.vae,
+        encoders.text_encoder,
+        encoders.latent_size,
+        model.to(device or encoders.device),
+        scheduler,
+    )
+
+
+def build_dataset(context: Context, recipe: TrainRecipe) -> Dataset:
+    """The recipe's dataset. Raises: UserError, when it is empty."""
+    dataset: Dataset = context.components.build(recipe.dataset, context)
+    if dataset.table.num_rows == 0:
+        raise UserError(f"dataset: {recipe.dataset.type} has no rows")
+    return dataset
 
 
 def compile_blocks(model: Any) -> None:

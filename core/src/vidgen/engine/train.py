@@ -16,13 +16,14 @@ from torch import Tensor
 
 from vidgen import runfolder
 from vidgen.conditioning import conditioning_for
-from vidgen.engine import checkpoint, media
+from vidgen.engine import checkpoint
 from vidgen.engine.clock import Clock
 from vidgen.engine.comparison import Comparison
-from vidgen.engine.data import Batch, Position, Stream, batches, make_loader
+from vidgen.engine.data import Batch, Position, Reader, Stream, batches, make_loader
 from vidgen.engine.ema import Ema
+from vidgen.engine.encoding import Encoding, make_lookup
 from vidgen.engine.optimization import learning_rate, make_optimizer, set_learning_rate
-from vidgen.engine.parts import Parts, build_on_meta, build_parts, describe, shared_context, token_grid
+from vidgen.engine.parts import Parts, build_dataset, build_on_meta, build_parts, describe, shared_context, token_grid
 from vidgen.engine.sampler import clip_size, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
 from vidgen.engine.window import Window
@@ -106,6 +107,9 @@ class Training:
         self.parallel.prepare(self.model, self.optimizer)
         self.dataset = build_dataset(context, recipe)
         self.stream = make_stream(recipe, context, self.dataset, self.parts, self.position)
+        self.lookup = make_lookup(recipe, context, self.parts, self.dataset)
+        writes = recipe.features is not None and recipe.features.mode == "write-through"
+        self.encoding = Encoding(self.parts, recipe.seed, self.lookup, writes=writes)
         self.last_step = recipe.max_steps or self._steps_of_all_epochs()
 
     def run(self, session: Session) -> None:
@@ -122,6 +126,7 @@ class Training:
             if self._due(self.recipe.sample.every if self.recipe.sample else None) and self.step != self.last_step:
                 self.sample(session)
         self.save(session)
+        self.encoding.close()
         if session.stopped:
             LOG.warning("stopped by %s at step %d; resume=latest goes on", session.stopped, self.step)
         elif self.recipe.sample is not None:
@@ -147,9 +152,7 @@ class Training:
         parts, device = self.parts, self.parts.device
         draws = Draws(self.recipe.seed, [(batch.epoch, row) for row in batch.rows])
         sizes = {key: value.to(device) for key, value in batch.sizes().items()}
-        with torch.no_grad(), self.parallel.autocast():
-            x = parts.vae.encode(media.to_unit(batch.video.to(device)), draws).float()
-            text = {key: value.to(device) for key, value in parts.text_encoder.encode(batch.texts).items()}
+        x, text = self.encoding(batch)
         drop = draws.uniform("drop caption", device=device) < self.model.caption_dropout
         conditioning = conditioning_for(self.model, sizes, text, {"drop_caption": drop})
         # Layers that draw for themselves (dropout, drop path) do so from the global generator: address that, too.
@@ -200,9 +203,8 @@ class Training:
         """Batches grouped into optimizer steps, with the seconds spent waiting for them, up to the last step."""
         if self._finished():
             return
-        loader = make_loader(
-            self.dataset, self.stream, self.recipe.seed, self.recipe.num_workers, pin=self.parts.device.type == "cuda"
-        )
+        reader, pin = Reader(self.dataset, self.recipe.seed, self.lookup), self.parts.device.type == "cuda"
+        loader = make_loader(reader, self.stream, self.recipe.num_workers, pin)
         stream = batches(loader)
         while not self._finished() and not session.stopped:
             begun = time.perf_counter()
@@ -215,7 +217,8 @@ class Training:
         return self.recipe.max_steps is not None and self.step >= self.recipe.max_steps
 
     def _log(self, session: Session, step_batches: list[Batch], waited: float) -> None:
-        self.clock.add(sum(len(batch.texts) for batch in step_batches), self._tokens(step_batches), waited)
+        samples = sum(len(batch.texts) for batch in step_batches)
+        self.clock.add(samples, self._tokens(step_batches), waited, self.encoding.seconds())
         if not self._due(self.recipe.log.every):
             return
         numbers = {"epoch": self.epoch, **self.window.read(), "lr": self.optimizer.param_groups[0]["lr"]}
@@ -228,8 +231,7 @@ class Training:
     def _tokens(self, step_batches: list[Batch]) -> int:
         tokens = 0
         for batch in step_batches:
-            frames, rows, columns = batch.video.shape[2:]
-            latent = self.parts.vae.latent_size((frames, rows, columns))
+            latent = self.parts.vae.latent_size(batch.size)
             tokens += len(batch.texts) * prod(token_grid(latent, self.model.patch_size))
         return tokens
 
@@ -257,14 +259,6 @@ class Training:
         self.position = Position(**state["position"])
         self.window.load_state_dict(state["window"])
         self.parallel.load_state_dict(state["parallel"])
-
-
-def build_dataset(context: Context, recipe: TrainRecipe) -> Dataset:
-    """The recipe's dataset. Raises: UserError, when it is empty."""
-    dataset: Dataset = context.components.build(recipe.dataset, context)
-    if dataset.table.num_rows == 0:
-        raise UserError(f"dataset: {recipe.dataset.type} has no rows")
-    return dataset
 
 
 def make_stream(recipe: TrainRecipe, context: Context, dataset: Dataset, parts: Parts, start: Position) -> Stream:

@@ -53,6 +53,20 @@ class EmaOptions:
 
 
 @frozen(kw_only=True)
+class FeatureOptions:
+    """Latents and text features worked out once, by `job=encode` or on the way, and read again."""
+
+    cache: Path = option(doc="Folder of the features; every set of encoders and settings has its own place in it.")
+    mode: Literal["read", "write-through", "off"] = option(
+        "read", "Take all from the cache; or work out what it lacks and keep it; or leave it alone."
+    )
+    epochs: int = option(
+        1, "Keep this many windows of each clip: epoch e sees those of epoch e modulo this.", validator=AT_LEAST_ONE
+    )
+    shard_size: int = option(256, "Samples per file.", validator=AT_LEAST_ONE)
+
+
+@frozen(kw_only=True)
 class LogOptions:
     """When numbers are read back and written."""
 
@@ -151,6 +165,7 @@ class TrainRecipe(SharedRecipe):
     )
     dataset: Selection = section("dataset", doc="Where clips and captions come from.")
     bucketer: Selection = section("bucketer", {"type": "fixed"}, doc="How rows become batches.")
+    features: FeatureOptions | None = option(None, "Where latents and text features are kept; null: nowhere.")
     optimizer: OptimizerOptions = field(factory=OptimizerOptions)
     ema: EmaOptions | None = field(factory=EmaOptions)
     log: LogOptions = field(factory=LogOptions)
@@ -163,6 +178,16 @@ class TrainRecipe(SharedRecipe):
             yield Problem(("max_steps",), "missing", ("say how long to train: max_steps or epochs",))
         if self.sample is not None and self.sample.from_data == 0:
             yield from (problem.under("sample") for problem in _prompt_problems(self.sample))
+
+
+@frozen(kw_only=True)
+class EncodeRecipe(TrainRecipe):
+    """`job: encode`: a training recipe, of which only what makes features matters."""
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong between keys."""
+        if self.features is None:
+            yield Problem(("features",), "missing", ("say where features are kept: features: {cache: FOLDER}",))
 
 
 @frozen(kw_only=True)

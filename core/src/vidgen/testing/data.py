@@ -36,6 +36,8 @@ def _gives_samples(subject: Subject) -> Iterator[str]:
         for what in ("a second time", "in a worker process"):
             again = dataset if what == "a second time" else pickle.loads(pickle.dumps(dataset))
             second = _get(subject, again, row)
+            if again.identity(row) != dataset.identity(row):
+                yield f"row {row}: identity is another one {what}: make it of what the row holds, nothing else"
             if second.text != sample.text or not torch.equal(second.video, sample.video):
                 yield f"row {row}: the same rng gives another sample {what}: draw from `rng` alone, keep no state"
 

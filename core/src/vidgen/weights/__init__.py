@@ -5,7 +5,7 @@ code from a file, and nothing asks the network unless a Hugging Face id was give
 """
 
 from vidgen.weights.files import State, read_state
-from vidgen.weights.fingerprint import fingerprint
+from vidgen.weights.fingerprint import file_fingerprint, fingerprint
 from vidgen.weights.load import Converted, Report, load_into
 from vidgen.weights.locate import find_weights, local_path, read_config
 
@@ -13,6 +13,7 @@ __all__ = [
     "Converted",
     "Report",
     "State",
+    "file_fingerprint",
     "find_weights",
     "fingerprint",
     "load_into",

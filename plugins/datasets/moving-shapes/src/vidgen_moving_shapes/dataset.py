@@ -74,6 +74,10 @@ class MovingShapes:
         text = caption(scene.colour, scene.shape, scene.direction)
         return Sample(video=torch.from_numpy(video), text=text, fps=self._options.fps if num_frames > 1 else 0.0)
 
+    def identity(self, row: int) -> str:
+        """The scene, which the seed and the row decide."""
+        return f"{self._seed} {row}"
+
 
 def build(options: MovingShapesOptions, context: Context) -> MovingShapes:
     """The dataset; its table states the recipe's num_frames and image_size, or 16 frames of 64x64 without a recipe."""

@@ -9,6 +9,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Context, Sample
+from vidgen.weights import file_fingerprint
 
 from vidgen_video_text import VideoTextOptions
 from vidgen_video_text.fit import Fit, Size, cover
@@ -84,6 +85,15 @@ class VideoText:
         except TooShort as error:
             raise UserError(f"{where}: {error}. Lower `num_frames`, or leave such rows out of the table.") from error
         return Sample(video=torch.from_numpy(clip.frames), text=text, fps=self._rate(row, clip))
+
+    def identity(self, row: int) -> str:
+        """The media's content and the caption. Raises: RunError, when the file cannot be read."""
+        table = self._source.table
+        path = media_path(self._root, table.column("path")[row].as_py())
+        try:
+            return f"{file_fingerprint(path)} {table.column('text')[row].as_py()}"
+        except OSError as error:
+            raise RunError(f"{self._data_path}, row {row} (counting from 0): {path}: {error.strerror}.") from error
 
     def _still(self, path: Path, num_frames: int, size: Size, where: str) -> NDArray[np.uint8]:
         if num_frames > 1 and not self._cutting.repeat_images:

@@ -1,0 +1,99 @@
+"""`job: encode`: the latents and text features that a training recipe will ask for, worked out once and kept."""
+
+import logging
+import time
+from collections.abc import Mapping
+from itertools import islice
+from math import ceil
+
+from attrs import evolve
+
+from vidgen.engine.data import Ask, Lookup, Position, Reader, Stream, batches, make_loader
+from vidgen.engine.encoding import Encoding, open_store
+from vidgen.engine.features import FeatureStore
+from vidgen.engine.parts import Encoders, build_dataset, build_encoders, shared_context
+from vidgen.engine.session import Session, logging_to, owned_folder
+from vidgen.interfaces import Context, Dataset, Parallel, RunInfo
+from vidgen.recipe.schema import EncodeRecipe, FeatureOptions
+
+LOG = logging.getLogger("vidgen")
+
+
+def build(options: EncodeRecipe, context: Context) -> "EncodeJob":
+    """The job; nothing is loaded before it runs."""
+    return EncodeJob(options, context)
+
+
+class EncodeJob:
+    """What is there already is left as it is, so that a run that was killed goes on."""
+
+    def __init__(self, recipe: EncodeRecipe, context: Context) -> None:
+        self.recipe = recipe
+        self.context = evolve(shared_context(recipe, context), batch_size=recipe.batch_size)
+
+    @property
+    def features(self) -> FeatureOptions:
+        """Where they are kept."""
+        assert self.recipe.features is not None, "the recipe was checked"
+        return self.recipe.features
+
+    def run(self) -> None:
+        """Encode what is missing."""
+        outputs = self.recipe.outputs
+        with owned_folder(outputs), logging_to(outputs) as console:
+            encoders = build_encoders(self.recipe, self.context)
+            dataset = build_dataset(self.context, self.recipe)
+            with Session(RunInfo("encode", outputs), [], self.context, console) as session:
+                self._encode(encoders, dataset, session)
+
+    def dry_run(self) -> Mapping[str, str]:
+        """See `interfaces.Job`."""
+        dataset = build_dataset(self.context, self.recipe)
+        rows = f"{dataset.table.num_rows:,}"
+        return {"rows": rows, "windows of each": str(self.features.epochs), "cache": str(self.features.cache)}
+
+    def _encode(self, encoders: Encoders, dataset: Dataset, session: Session) -> None:
+        store = open_store(self.recipe, self.features, self.context, encoders)
+        store.clear_partial()
+        lookup = Lookup(dataset, store, epochs=self.features.epochs, needed=False)
+        missing, before = self._missing(lookup, encoders.parallel), len(store)
+        LOG.info("%s: %d samples are there, %d are missing", store.folder, before, sum(map(len, missing)))
+        pin = encoders.device.type == "cuda"
+        loader = make_loader(Reader(dataset, self.recipe.seed, lookup), missing, self.recipe.num_workers, pin)
+        encoding, begun = Encoding(encoders, self.recipe.seed, lookup, writes=True), time.perf_counter()
+        try:
+            for number, batch in enumerate(batches(loader), start=1):
+                encoding(batch)
+                session.progress.advance("encode", number, len(missing))
+                if session.stopped:
+                    LOG.warning("stopped by %s; the same command goes on", session.stopped)
+                    break
+        finally:
+            encoding.close()
+        self._report(store, len(store) - before, time.perf_counter() - begun, encoding.seconds())
+
+    def _missing(self, lookup: Lookup, parallel: Parallel) -> list[list[Ask]]:
+        """What this rank has to encode, in batches of training: every sample that any of its epochs will ask for."""
+        bucketer = self.context.components.build(self.recipe.bucketer, self.context)
+        stream = Stream(lookup.dataset, bucketer, Position(), None, parallel.rank, parallel.num_ranks)
+        per_epoch, missing, seen = stream.steps_per_epoch(), list[list[Ask]](), set[int]()
+        for batch in islice(stream, per_epoch * self._epochs(per_epoch)):
+            keys = {lookup.key(ask): ask for ask in batch}
+            new = [ask for key, ask in keys.items() if key not in seen and key not in lookup.store]
+            seen |= keys.keys()
+            missing += [new] if new else []
+        return missing
+
+    def _epochs(self, steps: int) -> int:
+        """Of the training, each of so many steps."""
+        recipe, kept = self.recipe, self.features.epochs
+        if recipe.epochs is not None:
+            return max(recipe.epochs, kept)
+        return max(ceil((recipe.max_steps or 0) * recipe.accumulation_steps / max(steps, 1)), kept)
+
+    def _report(self, store: FeatureStore, made: int, seconds: float, encoding: float) -> None:
+        if made:
+            share = 100 * encoding / seconds
+            LOG.info("encoded %d samples in %.1f s, %.0f %% of it in the encoders", made, seconds, share)
+        if len(store):
+            LOG.info("%.1f kB a sample, %d samples in all", store.bytes_on_disk() / 1000 / len(store), len(store))

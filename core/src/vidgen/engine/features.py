@@ -1,0 +1,233 @@
+"""Latents and text features on disk, worked out once.
+
+A store is a folder of safetensors shards, each written under another name and renamed, so that a killed run leaves
+whole ones; an index in Parquet tells which entry is where, and shards that it does not know yet are asked themselves.
+What produced the entries (encoders, their weights, the dataset's options) has a name, and every producer a folder of
+its own: entries of another one cannot be taken by mistake.
+"""
+
+import json
+import logging
+import struct
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from attrs import frozen
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vidgen.errors import RunError, UserError
+
+LOG = logging.getLogger("vidgen")
+INDEX, PRODUCER, PARTIAL = "index.parquet", "producer.json", ".part"
+OPEN_SHARDS = 64
+
+
+@frozen
+class Features:
+    """What the encoders make of one sample.
+
+    latents: (C, T, H, W). text: name -> the text encoder's output without the batch axis. caption, fps: of the sample.
+    """
+
+    latents: Tensor
+    text: Mapping[str, Tensor]
+    caption: str
+    fps: float
+
+
+class FeatureStore:
+    """Entries by key, a number made of all that an entry depends on (`vidgen.rng.address`)."""
+
+    def __init__(self, folder: Path, producer: Mapping[str, Any], *, shard_size: int = 256) -> None:
+        """folder: of all producers. producer: plain data that name what makes entries. shard_size: entries a file."""
+        name = blake2b(json.dumps(producer, sort_keys=True).encode(), digest_size=6).hexdigest()
+        self.folder, self.producer = folder / name, producer
+        self._shard_size = shard_size
+        self._waiting: dict[int, Features] = {}
+        self._places = self._find() if self.folder.is_dir() else {}
+
+    def __len__(self) -> int:
+        return len(self._places) + len(self._waiting)
+
+    def __contains__(self, key: int) -> bool:
+        return key in self._places or key in self._waiting
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For worker processes, which read: without what waits to be written."""
+        return {**self.__dict__, "_waiting": {}}
+
+    def read(self, key: int) -> Features:
+        """Raises: KeyError, when there is no such entry; RunError, when its shard cannot be read any more."""
+        if key in self._waiting:
+            return self._waiting[key]
+        path = self.folder / self._places[key]
+        try:
+            shard, entries = _open(path)
+            about = entries[_name(key)]
+            names = {name: f"{_name(key)}/{name}" for name in about["names"]}
+            stored = {name: shard.get_tensor(place) for name, place in names.items()}
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            raise RunError(f"{path} cannot be read ({error}). Delete it and run `job=encode` again.") from error
+        text = {name.removeprefix("text."): value for name, value in stored.items() if name != "latents"}
+        length = about["length"]
+        return Features(stored["latents"], {k: _lengthened(v, length) for k, v in text.items()}, *about["sample"])
+
+    def write(self, key: int, features: Features) -> None:
+        """Keep an entry; it is on disk after `flush`, or sooner."""
+        self._waiting[key] = features
+        if len(self._waiting) >= self._shard_size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits as one shard. Raises: RunError, with all earlier shards intact."""
+        if not self._waiting:
+            return
+        tensors, entries = dict[str, Tensor](), dict[str, Any]()
+        for key, one in self._waiting.items():
+            length, text = _shortened(one.text)
+            parts = {"latents": one.latents, **{f"text.{name}": value for name, value in text.items()}}
+            tensors |= {f"{_name(key)}/{name}": value.contiguous().clone() for name, value in parts.items()}
+            entries[_name(key)] = {"names": list(parts), "length": length, "sample": [one.caption, one.fps]}
+        path = self.folder / f"{_name(min(self._waiting))}.safetensors"
+        partial = path.with_name(f"{path.name}{PARTIAL}")
+        try:
+            self._prepare()
+            save_file(tensors, partial, metadata={"entries": json.dumps(entries)})
+            partial.replace(path)
+        except (OSError, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
+            raise RunError(f"features could not be written to {path}: {error}. Everything before is intact.") from error
+        self._places |= dict.fromkeys(self._waiting, path.name)
+        self._waiting = {}
+
+    def write_index(self) -> None:
+        """Note where every entry is, so that the next opening need not ask each shard."""
+        self.flush()
+        if not self._places:
+            return
+        shards = pa.array(self._places.values()).dictionary_encode()
+        table = pa.table({"key": pa.array(self._places, pa.uint64()), "shard": shards})
+        partial = self.folder / f"{INDEX}{PARTIAL}"
+        pq.write_table(table, partial)
+        partial.replace(self.folder / INDEX)
+
+    def clear_partial(self) -> None:
+        """Remove what a killed run left half-written."""
+        for path in self.folder.glob(f"*{PARTIAL}"):
+            path.unlink(missing_ok=True)
+
+    def bytes_on_disk(self) -> int:
+        """Of all shards."""
+        return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
+
+    def others(self) -> list[dict[str, Any]]:
+        """What made the entries of the neighbouring folders; to tell why none are found here."""
+        paths = sorted(self.folder.parent.glob(f"*/{PRODUCER}"))
+        return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.parent != self.folder]
+
+    def _prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        about = self.folder / PRODUCER
+        if not about.exists():
+            about.write_text(json.dumps(self.producer, indent=1), encoding="utf-8")
+
+    def _find(self) -> dict[int, str]:
+        """Every entry of every whole shard. A damaged one is told of and left out: its entries are made again."""
+        sizes = {path.name: path.stat().st_size for path in sorted(self.folder.glob("*.safetensors"))}
+        places: dict[int, str] = {}
+        known = _read_index(self.folder / INDEX)
+        for name, size in sizes.items():
+            path = self.folder / name
+            keys = None if not _is_whole(path, size) else known.get(name) or _keys_in(path)
+            if keys is None:
+                LOG.warning("%s is cut short or damaged; what it held is made again", path)
+            else:
+                places |= dict.fromkeys(keys, name)
+        return places
+
+
+def check_filled(store: FeatureStore) -> None:
+    """Refuse to train from a store without entries. Raises: UserError, saying why none may be there."""
+    if len(store):
+        return
+    hint = ""
+    if store.others():
+        others = store.others()
+        keys = sorted({key for one in others for key, value in store.producer.items() if one.get(key) != value})
+        hint = f" What is there was made with another {' and '.join(keys)}."
+    raise UserError(
+        f"features.cache: nothing is in {store.folder}.{hint} Run the same recipe with job=encode first, or set "
+        "features.mode=write-through."
+    )
+
+
+def _name(key: int) -> str:
+    return f"{key:016x}"
+
+
+def _shortened(text: Mapping[str, Tensor]) -> tuple[int | None, dict[str, Tensor]]:
+    """Rows of zeros behind the last token that counts need not be stored: the full length, and the rest."""
+    mask, y = text.get("mask"), text.get("y")
+    if mask is None or y is None or y.dim() != 2:
+        return None, dict(text)
+    count = int(mask.nonzero().max()) + 1
+    if bool(y[count:].any()):
+        return None, dict(text)
+    return len(mask), {name: value[:count] for name, value in text.items()}
+
+
+def _lengthened(value: Tensor, length: int | None) -> Tensor:
+    if length is None or len(value) == length:
+        return value
+    return torch.cat([value, value.new_zeros(length - len(value), *value.shape[1:])])
+
+
+@lru_cache(maxsize=OPEN_SHARDS)
+def _open(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The shard, mapped, so that reading an entry reads no other; and what it holds."""
+    shard = safe_open(path, framework="pt")
+    return shard, json.loads(shard.metadata()["entries"])
+
+
+def _is_whole(path: Path, size: int) -> bool:
+    """Whether a file is as long as its own header says."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length)) if length < size else {}
+    except (OSError, ValueError, struct.error):
+        return False
+    ends = [about["data_offsets"][1] for name, about in header.items() if name != "__metadata__"]
+    return bool(ends) and 8 + length + max(ends) == size
+
+
+def _keys_in(path: Path) -> list[int] | None:
+    try:
+        with safe_open(path, framework="pt") as shard:
+            return [int(name, 16) for name in json.loads(shard.metadata()["entries"])]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read_index(path: Path) -> dict[str, list[int]]:
+    """Keys by shard; nothing when there is no index, or it is damaged: the shards themselves know."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid):
+        return {}
+    found: dict[str, list[int]] = {}
+    for key, shard in _rows(table):
+        found.setdefault(shard, []).append(key)
+    return found
+
+
+def _rows(table: pa.Table) -> Iterable[tuple[int, str]]:
+    return zip(table.column("key").to_pylist(), table.column("shard").to_pylist(), strict=True)

@@ -1,0 +1,197 @@
+"""Features worked out once: the same losses from the cache, nothing taken by mistake, nothing lost."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import vidgen
+from tiny_run import RECIPE, assert_same_state, merged
+from vidgen import UserError
+from vidgen.engine.features import Features, FeatureStore
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture
+def encode(tmp_path: Path) -> Callable[..., Path]:
+    """Encode for the tiny recipe; returns the cache."""
+
+    def run(**changes: Any) -> Path:
+        given = {"job": "encode", "features.cache": str(tmp_path / "cache"), **changes}
+        vidgen.run(vidgen.load_recipe(merged({**RECIPE, "outputs": str(tmp_path / "encoding")}, given)))
+        return tmp_path / "cache"
+
+    return run
+
+
+def shards(cache: Path) -> list[Path]:
+    return sorted(cache.rglob("*.safetensors"))
+
+
+def features(seed: int = 0, tokens: int = 5) -> Features:
+    draw = torch.Generator().manual_seed(seed)
+    mask = (torch.arange(5) < tokens).long()
+    y = torch.randn(5, 3, generator=draw) * mask[:, None]
+    return Features(torch.randn(2, 1, 2, 3, generator=draw), {"y": y, "mask": mask}, f"caption {seed}", 8.0)
+
+
+def assert_equal(one: Features, other: Features) -> None:
+    assert (one.caption, one.fps) == (other.caption, other.fps)
+    assert torch.equal(one.latents, other.latents) and one.text.keys() == other.text.keys()
+    assert all(torch.equal(one.text[name], other.text[name]) for name in one.text)
+
+
+def test_what_was_written_is_read_by_another_process(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, {"vae": "a"}, shard_size=2)
+    for key in (7, 3, 2**62):
+        store.write(key, features(key % 5, tokens=key % 5 + 1))
+    store.write_index()
+    again = FeatureStore(tmp_path, {"vae": "a"})
+    assert len(again) == 3 and 4 not in again
+    for key in (7, 3, 2**62):
+        assert_equal(again.read(key), features(key % 5, tokens=key % 5 + 1))
+
+
+def test_rows_of_zeros_behind_the_last_token_take_no_room(tmp_path: Path) -> None:
+    sizes = []
+    for tokens in (1, 5):
+        store = FeatureStore(tmp_path / str(tokens), {})
+        store.write(1, features(tokens=tokens))
+        store.flush()
+        sizes.append(store.bytes_on_disk())
+    assert sizes[0] + 4 * 3 * 4 <= sizes[1]
+
+
+def test_another_producer_finds_nothing(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, {"vae": "a"})
+    store.write(1, features())
+    store.flush()
+    assert 1 not in FeatureStore(tmp_path, {"vae": "b"})
+
+
+def test_without_an_index_the_shards_are_asked(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, {})
+    store.write(1, features())
+    store.write_index()
+    (index,) = tmp_path.rglob("index.parquet")
+    index.write_bytes(b"not parquet")
+    assert 1 in FeatureStore(tmp_path, {})
+    index.unlink()
+    assert 1 in FeatureStore(tmp_path, {})
+
+
+@pytest.mark.parametrize("left", [0, 5, 100, -1])
+def test_a_shard_cut_short_is_left_out_and_told_of(tmp_path: Path, left: int, caplog: pytest.LogCaptureFixture) -> None:
+    store = FeatureStore(tmp_path, {}, shard_size=1)
+    store.write(1, features())
+    store.write(2, features(2))
+    store.write_index()
+    path = shards(tmp_path)[0]
+    path.write_bytes(path.read_bytes()[:left])
+    again = FeatureStore(tmp_path, {})
+    assert 1 not in again and 2 in again
+    assert "cut short or damaged" in caplog.text
+
+
+def test_encoding_asks_for_every_sample_once_and_then_for_none(encode: Callable[..., Path]) -> None:
+    cache = encode()
+    before = {path: path.stat().st_mtime_ns for path in shards(cache)}
+    assert before
+    encode()
+    assert {path: path.stat().st_mtime_ns for path in shards(cache)} == before
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_from_the_cache_is_training_bit_for_bit(
+    train: Train, encode: Callable[..., Path], workers: int
+) -> None:
+    """Moving shapes are the same in every epoch, so keeping one window of each changes nothing."""
+    cache = encode()
+    plain, cached = train("plain"), train("cached", features__cache=str(cache), num_workers=workers)
+    assert_same_state(plain, cached, step=6)
+
+
+def test_the_encoders_rest_while_training_reads(train: Train, encode: Callable[..., Path]) -> None:
+    cache = encode()
+    outputs = train("cached", features__cache=str(cache))
+    header, *rows = [line.split(",") for line in (outputs / "metrics.csv").read_text().splitlines()]
+    assert "encode_share" in header and len(rows) == 6
+
+
+def test_what_is_missing_is_worked_out_and_kept_on_the_way(train: Train, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    plain = train("plain", max_steps=4)
+    filling = train("filling", max_steps=4, features__cache=str(cache), features__mode="write-through")
+    assert_same_state(plain, filling, step=4)
+    reading = train("reading", max_steps=4, features__cache=str(cache))
+    assert_same_state(plain, reading, step=4)
+
+
+def test_a_killed_encoding_goes_on(encode: Callable[..., Path], train: Train) -> None:
+    """Two of its shards are there, one is half-written."""
+    cache = encode(**{"features.shard_size": 2})
+    first, *_, last = shards(cache)
+    last.rename(last.with_name(f"{last.name}.part"))
+    (first.parent / "index.parquet").unlink()
+    kept = first.stat().st_mtime_ns
+    encode(**{"features.shard_size": 2})
+    assert first.stat().st_mtime_ns == kept and not list(cache.rglob("*.part"))
+    assert_same_state(train("plain"), train("cached", features__cache=str(cache)), step=6)
+
+
+def test_a_damaged_shard_is_made_again(encode: Callable[..., Path], train: Train) -> None:
+    cache = encode(**{"features.shard_size": 2})
+    path = shards(cache)[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    encode(**{"features.shard_size": 2})
+    assert path.read_bytes() == whole
+
+
+def test_windows_of_several_epochs_are_kept(encode: Callable[..., Path], tmp_path: Path) -> None:
+    cache = encode(**{"features.epochs": 2})
+    (index,) = cache.rglob("index.parquet")
+    import pyarrow.parquet as pq
+
+    assert 12 <= pq.read_table(index).num_rows <= 16  # three epochs, each of 6 of 8 rows; the third sees the first's
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"vae.patch": [1, 2, 4]}, "vae"), ({"text_encoder.width": 4}, "text_encoder"), ({"seed": 8}, "seed")],
+)
+def test_features_made_otherwise_are_not_taken(
+    encode: Callable[..., Path], train: Train, changes: dict[str, Any], named: str
+) -> None:
+    cache = encode(**changes)
+    with pytest.raises(UserError, match=rf"nothing is in .* made with another {named}.* job=encode first"):
+        train("cached", features__cache=str(cache))
+
+
+def test_a_row_that_changed_is_not_taken(train: Train, encode: Callable[..., Path], tmp_path: Path) -> None:
+    from PIL import Image
+
+    table = tmp_path / "clips.csv"
+    for number in range(3):
+        Image.new("RGB", (16, 8), (90 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    table.write_text("path,text\n" + "".join(f"{number}.png,a picture\n" for number in range(3)))
+    data = {"dataset": {"type": "VideoText", "data_path": str(table)}, "num_frames": 1}
+    cache = encode(**data)
+    train("first", max_steps=1, features__cache=str(cache), **data)
+    Image.new("RGB", (16, 8), (0, 255, 0)).save(tmp_path / "1.png")
+    with pytest.raises(UserError, match=r"row 1 is not in .* or its media or caption changed since"):
+        train("second", max_steps=1, features__cache=str(cache), **data)
+
+
+def test_encoding_needs_a_place(encode: Callable[..., Path]) -> None:
+    recipe = merged(RECIPE, {"job": "encode"})
+    with pytest.raises(vidgen.RecipeError, match=r"features: {cache: FOLDER}"):
+        vidgen.load_recipe(recipe)
+
+
+def test_the_cache_tells_what_made_it(encode: Callable[..., Path]) -> None:
+    (about,) = encode().rglob("producer.json")
+    assert json.loads(about.read_text()).keys() >= {"vae", "text_encoder", "dataset", "seed", "dtype"}
