@@ -28,10 +28,11 @@ def active_frames(grid: Tensor, mask: Tensor, num_timesteps: int) -> Tensor:
     """Which frames take part in each step: (S, B) times and (B, T) mask in [0, 1] -> (S, B, T) bool.
 
     A frame joins when the time has come down to its share of the whole. Compared in float32, in which 0.9 of 1000 is
-    900. Frames to be generated from nothing (1) always take part, also where rounding puts t above the whole.
+    900. Frames to be generated from nothing (1) always take part, also where rounding puts t above the whole; kept ones
+    (0) never, also at time 0.
     """
     mask = mask.float()
-    return (mask * num_timesteps >= grid[:, :, None]) | (mask == 1)
+    return ((mask * num_timesteps >= grid[:, :, None]) & (mask > 0)) | (mask == 1)
 
 
 class GivenFrames:

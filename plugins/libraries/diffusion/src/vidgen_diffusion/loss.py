@@ -52,9 +52,7 @@ class DenoisingLoss:
         if mask is not None:
             checks.training_mask(mask, x)
         if t is None:
-            low, high = self.bounds
-            drawn = checks.drawn(draws, len(x), "t")
-            t = drawn.integers("timestep", high - low + 1, device=x.device) + low
+            t = self.draw_timesteps(checks.drawn(draws, len(x), "t"), device=x.device)
         else:
             checks.whole_times(t, len(x), len(self.alphas_cumprod) - 1)
         if noise is None:
@@ -67,6 +65,11 @@ class DenoisingLoss:
             valid = valid[:, None].to(error)
             error = error * valid / valid.mean()
         return {"loss": mean_of_frames(error, mask)}
+
+    def draw_timesteps(self, draws: Draws, *, device: torch.device | str = "cpu") -> Tensor:
+        """Within the bounds: (B,) int64."""
+        low, high = self.bounds
+        return draws.integers("timestep", high - low + 1, device=device) + low
 
     def draw_noise(self, draws: Draws, x: Tensor) -> Tensor:
         """Of x's shape, with the offset added."""
