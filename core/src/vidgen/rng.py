@@ -50,22 +50,33 @@ class Draws:
         self, purpose: str, shape: Sequence[int], *, device: torch.device | str = "cpu", step: int = 0
     ) -> Tensor:
         """Standard normal numbers, (B, *shape), float32. `step` tells draws of one purpose apart."""
-        rows = [torch.randn(tuple(shape), generator=g) for g in self._generators(purpose, step)]
-        return torch.stack(rows).to(device)
+        numbers = self._empty(shape, device)
+        for row, generator in zip(numbers, self._generators(purpose, step), strict=True):
+            row.normal_(generator=generator)
+        return numbers.to(device, non_blocking=True)
 
     def uniform(
         self, purpose: str, shape: Sequence[int] = (), *, device: torch.device | str = "cpu", step: int = 0
     ) -> Tensor:
         """Uniform numbers in [0, 1), (B, *shape), float32."""
-        rows = [torch.rand(tuple(shape), generator=g) for g in self._generators(purpose, step)]
-        return torch.stack(rows).to(device)
+        numbers = self._empty(shape, device)
+        for row, generator in zip(numbers, self._generators(purpose, step), strict=True):
+            row.uniform_(generator=generator)
+        return numbers.to(device, non_blocking=True)
 
     def integers(
         self, purpose: str, high: int, shape: Sequence[int] = (), *, device: torch.device | str = "cpu", step: int = 0
     ) -> Tensor:
         """Uniform integers in 0..high-1, (B, *shape), int64."""
-        rows = [torch.randint(high, tuple(shape), generator=g) for g in self._generators(purpose, step)]
-        return torch.stack(rows).to(device)
+        numbers = self._empty(shape, device, torch.int64)
+        for row, generator in zip(numbers, self._generators(purpose, step), strict=True):
+            row.random_(high, generator=generator)
+        return numbers.to(device, non_blocking=True)
+
+    def _empty(self, shape: Sequence[int], device: torch.device | str, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Room for a row per sample, (B, *shape), on the CPU; for a GPU where it fetches without waiting."""
+        pinned = torch.device(device).type == "cuda"
+        return torch.empty((len(self), *shape), dtype=dtype, device="cpu", pin_memory=pinned)
 
     def _generators(self, purpose: str, step: int) -> list[torch.Generator]:
         return [torch_generator(self.seed, purpose, step, *sample) for sample in self.samples]

@@ -3,15 +3,17 @@
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import pytest
 import torch
 import vidgen
+from attrs import evolve
 from click.testing import CliRunner
 from vidgen_bench import models
 from vidgen_bench.command import bench
-from vidgen_bench.comparison import Alternatives, Comparison, Outcome, compare, peak_megabytes
+from vidgen_bench.comparison import Alternatives, Comparison, Outcome, compare, milliseconds, peak_megabytes
 from vidgen_bench.plain_stdit3 import PlainSTDiT3
 from vidgen_bench.report import report
 
@@ -41,6 +43,26 @@ def test_what_gives_other_results_is_not_compared() -> None:
         compare(comparison(difference=0.5), 1)
 
 
+def test_a_count_may_be_none_and_may_have_a_limit(tmp_path: Path) -> None:
+    """None against some is without end, and no number in JSON; none against none is even."""
+    none, some = Outcome(ours=(0,), theirs=(3,), difference=None), Outcome(ours=(3,), theirs=(9,), difference=None)
+    assert (none.ratio, Outcome(ours=(0,), theirs=(0,), difference=None).ratio) == (inf, 1.0)
+    limited = evolve(comparison(), goal=0.0, limit=2)
+    assert (limited.verdict(none), limited.verdict(some)) == ("at most 2 met", "at most 2 missed")
+    assert evolve(comparison(), limit=3).verdict(some) == "2.00, at most 3 met"
+    assert comparison().verdict(Outcome(ours=(3,), theirs=(5,), difference=None)) == "2.00 missed"
+    nothing = Alternatives(ours=lambda: 0.0, theirs=lambda: 1.0)
+    free = evolve(comparison(), prepare=lambda: nothing, measure=lambda call: call())
+    report([free], only="", repeats=1, threads=None, json_path=tmp_path / "figures.json")
+    assert json.loads((tmp_path / "figures.json").read_text())["figures"]["a thing"]["ratio"] is None
+
+
+def test_milliseconds_are_those_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([10.0, 12.0])
+    monkeypatch.setattr("vidgen_bench.comparison.perf_counter", lambda: next(clock))
+    assert milliseconds(lambda: None, steps=40) == 50
+
+
 def test_figures_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "figures.json"
     report([comparison(), comparison("left out")], only="thing", repeats=2, threads=None, json_path=path)
@@ -58,7 +80,8 @@ def test_memory_is_the_peak_over_what_was_held_before() -> None:
 
 def test_the_command_lists_what_it_can_do() -> None:
     shown = CliRunner().invoke(bench, ["--help"])
-    assert shown.exit_code == 0 and "models" in shown.output
+    assert shown.exit_code == 0
+    assert {"models", "schedulers", "convergence"} <= set(shown.output.split())
 
 
 def test_every_comparison_has_its_own_name() -> None:

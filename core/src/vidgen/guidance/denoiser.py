@@ -24,12 +24,13 @@ def guide(
     *,
     options: GuidanceOptions = EVEN,
     times: Sequence[float] | Tensor = (),
+    rest: bool = True,
 ) -> Denoiser:
     """A denoiser f(x, t, x_mask=None, step=0) with the conditioning bound and guidance applied to its first `channels`.
 
     prediction = null + scale * (conditional - null), both halves in one batch, conditional first. Channels beyond
-    `channels` (a learned variance) are the conditional ones. Without null conditioning, or at scale 1, the model is
-    called once.
+    `channels` (a learned variance) are the conditional ones; not `rest`: they need not be returned. Without null
+    conditioning, or at scale 1, the model is called once.
 
     times: of the steps, (S,) or (S, B), as shares from data (0) to pure noise (1), on the CPU; needed where `options`
     let the scale depend on them. Sources: rescaling arXiv 2305.08891, section 3.4; interval arXiv 2404.07724; growing
@@ -44,7 +45,7 @@ def guide(
     if all(isinstance(one, float) and one == 1.0 for one in scales):
         return _conditional(model, conditioning)
     both = {key: torch.cat([value, null_conditioning[key]]) for key, value in conditioning.items()}
-    return _Guided(model, conditioning, both, scales, options.guidance_rescale, channels)
+    return _Guided(model, conditioning, both, scales, options.guidance_rescale, channels, rest=rest)
 
 
 class _Guided:
@@ -58,9 +59,11 @@ class _Guided:
         scales: Sequence[Scale],
         rescale: float,
         channels: int,
+        *,
+        rest: bool,
     ) -> None:
         self.model, self.both, self.scales = model, both, scales
-        self.rescale, self.channels = rescale, channels
+        self.rescale, self.channels, self.rest = rescale, channels, rest
         self.conditional = _conditional(model, conditioning)
 
     def __call__(self, x: Tensor, t: Tensor, x_mask: Tensor | None = None, step: int = 0) -> Tensor:
@@ -73,7 +76,7 @@ class _Guided:
         if out.shape[1] == self.channels:
             return self._guided(conditional, null, scale)
         head = self._guided(conditional[:, : self.channels], null[:, : self.channels], scale)
-        return torch.cat([head, conditional[:, self.channels :]], dim=1)
+        return torch.cat([head, conditional[:, self.channels :]], dim=1) if self.rest else head
 
     def _guided(self, conditional: Tensor, null: Tensor, scale: Scale) -> Tensor:
         out = torch.lerp(null, conditional, scale.to(null.dtype) if isinstance(scale, Tensor) else scale)

@@ -1,5 +1,6 @@
 """`vidgen bench`: what to measure and how often. Imports torch only when it starts work."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -10,16 +11,77 @@ def bench() -> None:
     """Measure vidgen's parts against their alternatives."""
 
 
+def _measured(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of every command that compares."""
+    options = (
+        click.option("--only", default="", help="Run the comparisons whose names hold this text."),
+        click.option(
+            "--repeats", default=5, type=click.IntRange(min=1), help="Timings of each alternative; the median counts."
+        ),
+        click.option(
+            "--threads", default=None, type=click.IntRange(min=1), help="Threads of torch; all cores when silent."
+        ),
+        click.option(
+            "--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Also write figures here."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @bench.command()
-@click.option("--only", default="", help="Run the comparisons whose names hold this text.")
-@click.option(
-    "--repeats", default=5, type=click.IntRange(min=1), help="Timings of each alternative; the median counts."
-)
-@click.option("--threads", default=None, type=click.IntRange(min=1), help="Threads of torch; all cores when silent.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Also write figures here.")
+@_measured
 def models(only: str, repeats: int, threads: int | None, json_path: Path | None) -> None:
     """The transformers against diffusers' and against a plain reading; loading; memory."""
     from vidgen_bench import models as measured
     from vidgen_bench.report import report
 
     report(measured.comparisons(), only=only, repeats=repeats, threads=threads, json_path=json_path)
+
+
+@bench.command()
+@_measured
+def schedulers(only: str, repeats: int, threads: int | None, json_path: Path | None) -> None:
+    """The samplers' own time per step, operations and waiting, against plain readings and diffusers'."""
+    from vidgen_bench import schedulers as measured
+    from vidgen_bench.report import report
+
+    report(measured.comparisons(), only=only, repeats=repeats, threads=threads, json_path=json_path)
+
+
+@bench.command()
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the figure here, a PNG."
+)
+def convergence(output: Path | None) -> None:
+    """How fast the samplers' errors fall with their steps, on data with a known result."""
+    from vidgen_bench.convergence import samplers
+    from vidgen_bench.convergence_report import report
+
+    report(samplers(), figure=output)
+
+
+@bench.command()
+@click.argument("recipes", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--steps",
+    default=(5, 10, 20, 50, 100),
+    multiple=True,
+    type=click.IntRange(min=1),
+    help="Sampling steps to try; may be given again.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Also write the table as Markdown."
+)
+def fidelity(recipes: tuple[Path, ...], steps: tuple[int, ...], output: Path | None) -> None:
+    """Train and sample each recipe, with ever more steps, and judge the clips by its metrics."""
+    from rich.console import Console
+
+    from vidgen_bench.fidelity import courses, markdown, show, table
+
+    console = Console()
+    rows = table(courses(recipes, steps, console), steps)
+    show(rows, console)
+    if output is not None:
+        output.write_text(markdown(rows), encoding="utf-8")

@@ -1,8 +1,9 @@
-"""Two ways to the same result, and how they compare: time in turn, medians and spread; or peak memory."""
+"""Two ways to the same result, and how they compare: time in turn, medians and spread; or peak memory, or counts."""
 
 import ctypes
 import gc
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -24,10 +25,11 @@ class Alternatives:
 
 @frozen(kw_only=True)
 class Comparison:
-    """name: as in the table. against: what the other is. goal: the ratio to reach, theirs over ours.
+    """name: as in the table. against: what the other is. goal: the ratio to reach, theirs over ours. limit: the most
+    that ours may measure.
 
-    prepare: makes both ready, outside of what is measured. measure: of one call, seconds or megabytes. warm_up: how
-    often each is called before. tolerance: how far results may be apart.
+    prepare: makes both ready, outside of what is measured. measure: of one call, in `unit`. warm_up: how often each is
+    called before. tolerance: how far results may be apart.
     """
 
     name: str
@@ -36,8 +38,16 @@ class Comparison:
     prepare: Callable[[], Alternatives]
     measure: Callable[[Callable[[], object]], float]
     unit: str = "s"
+    limit: float = inf
     warm_up: int = 1
     tolerance: float = 1e-3
+
+    def verdict(self, outcome: "Outcome") -> str:
+        """What was to be reached, and whether it was."""
+        met = outcome.ratio >= self.goal and median(outcome.ours) <= self.limit
+        wanted = [f"{self.goal:.2f}"] if self.goal else []
+        wanted += [f"at most {self.limit:g}"] if self.limit < inf else []
+        return f"{', '.join(wanted)} {'met' if met else 'missed'}"
 
 
 @frozen(kw_only=True)
@@ -51,13 +61,20 @@ class Outcome:
     @property
     def ratio(self) -> float:
         """Theirs over ours, medians: above 1 is better than theirs."""
-        return median(self.theirs) / median(self.ours)
+        return _over(median(self.theirs), median(self.ours))
 
     @property
     def ratios(self) -> tuple[float, float]:
         """The smallest and the largest ratio of two calls made one after the other."""
-        each = [theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True)]
+        each = [_over(theirs, ours) for ours, theirs in zip(self.ours, self.theirs, strict=True)]
         return min(each), max(each)
+
+
+def _over(theirs: float, ours: float) -> float:
+    """Counts may be 0: none against none is even."""
+    if not ours:
+        return inf if theirs else 1.0
+    return theirs / ours
 
 
 def compare(comparison: Comparison, repeats: int) -> Outcome:
@@ -80,6 +97,11 @@ def seconds(call: Callable[[], object]) -> float:
     start = perf_counter()
     call()
     return perf_counter() - start
+
+
+def milliseconds(call: Callable[[], object], *, steps: int) -> float:
+    """Wall time of a step, out of one call that takes so many."""
+    return 1000 * seconds(call) / steps
 
 
 def peak_megabytes(call: Callable[[], object]) -> float:

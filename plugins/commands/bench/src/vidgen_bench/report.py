@@ -3,6 +3,7 @@
 import json
 import platform
 from collections.abc import Iterable
+from math import isfinite
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,16 +37,15 @@ def report(
 def _table(outcomes: dict[Comparison, Outcome]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("what", "against", "ours", "theirs", "ratio", "goal", "results apart"):
-        table.add_column(column, justify="left" if column in ("what", "against") else "right")
+        table.add_column(column, justify="left" if column in ("what", "against") else "right", overflow="fold")
     for one, outcome in outcomes.items():
         figures = [f"{median(values):.3g} {one.unit}" for values in (outcome.ours, outcome.theirs)]
-        met = f"{one.goal:.2f} {'met' if outcome.ratio >= one.goal else 'missed'}"
         table.add_row(
             one.name,
             one.against,
             *figures,
             _ratio(outcome),
-            met,
+            one.verdict(outcome),
             "" if outcome.difference is None else f"{outcome.difference:.1e}",
         )
     return table
@@ -57,7 +57,8 @@ def _ratio(outcome: Outcome) -> str:
 
 
 def _figures(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
-    return {**attrs.asdict(outcome), "ratio": outcome.ratio, "goal": comparison.goal, "unit": comparison.unit}
+    ratio = outcome.ratio if isfinite(outcome.ratio) else None  # JSON has no word for it
+    return {**attrs.asdict(outcome), "ratio": ratio, "goal": comparison.goal, "unit": comparison.unit}
 
 
 def _write(path: Path, figures: dict[str, Any]) -> None:

@@ -108,6 +108,7 @@ class DPMSolver:
             z.shape[1],
             options=self.options,
             times=[call.level.t for call in plan],
+            rest=False,
         )
         frames = None
         if mask is not None:

@@ -135,6 +135,7 @@ class RFlow:
             z.shape[1],
             options=self.options,
             times=grid / self.num_timesteps,
+            rest=False,
         )
         frames = None if mask is None else _Frames(mask, z, grid.to(z.device), self.num_timesteps, draws)
         return self._euler(denoiser, z, grid, frames, progress)
