@@ -129,9 +129,9 @@ class Model(Protocol):
 
 
 class TextEncoder(Protocol):
-    """Texts to features. A `torch.nn.Module`.
+    """Texts to features, or to class numbers. A `torch.nn.Module`.
 
-    width: D of y. max_length: N of y.
+    width: D of y; 0 where texts become class numbers. max_length: N of y; 1 of class numbers.
     """
 
     width: int
@@ -139,7 +139,8 @@ class TextEncoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> "dict[str, Tensor]":
         """`y` (B, N, D) floating and `mask` (B, N) int64, 1 for tokens that count; at least one per text, also for
-        the empty text. A text is encoded alike alone and in a batch. Needs no gradient."""
+        the empty text. Or `y` (B,) int64 alone, at width 0. A text is encoded alike alone and in a batch. Needs no
+        gradient. Raises: UserError, for a text that names no class."""
         ...
 
 

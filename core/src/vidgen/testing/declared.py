@@ -34,7 +34,7 @@ DECLARED: Mapping[str, Mapping[str, Rule]] = {
         "conditioning": KEYS,
         "caption_dropout": SHARE,
     },
-    "text_encoder": {"width": COUNT, "max_length": COUNT},
+    "text_encoder": {"width": WIDTH, "max_length": COUNT},
     "autoencoder": {"latent_channels": COUNT, "stride": SIZE},
     "scheduler": {"prediction_type": WORD, "cfg_scale": NUMBER, "num_sampling_steps": COUNT},
     "dataset": {"table": ("an Arrow table with rows", lambda table: table.num_rows > 0 and bool(table.column_names))},

@@ -14,12 +14,16 @@ from vidgen.testing.subject import ROWS, Subject, devices, refused, steady
 from vidgen.testing.tiny import draws_of
 
 TEXTS = ("", "a red circle moving left", "Größe 2: " + "ein sehr langer Satz " * 40)
+CLASSES = ("1", "0")
 DTYPES = (torch.float32, torch.bfloat16)
 
 
 @torch.no_grad()
 def _encodes_texts(subject: Subject) -> Iterator[str]:
     encoder = subject.one.eval()
+    if encoder.width == 0:
+        yield from _names_classes(encoder)
+        return
     out, shape = encoder.encode(TEXTS), (len(TEXTS), encoder.max_length)
     y, mask = out["y"], out["mask"]
     if tuple(y.shape) != (*shape, encoder.width) or not y.is_floating_point():
@@ -33,12 +37,22 @@ def _encodes_texts(subject: Subject) -> Iterator[str]:
     yield from steady("`y`", lambda rows: encoder.encode([TEXTS[row] for row in rows])["y"])
 
 
+def _names_classes(encoder: Any) -> Iterator[str]:
+    """Class numbers as texts are understood by every encoder of classes."""
+    out = encoder.encode(CLASSES)
+    if out.keys() != {"y"} or out["y"].dtype != torch.int64 or out["y"].tolist() != [int(text) for text in CLASSES]:
+        yield f"at width 0, encode({list(CLASSES)}) must return their numbers as `y` in int64 alone, not {out}"
+    if not refused(lambda: encoder.encode(["no such class"])):
+        yield "a text that names no class must raise UserError"
+
+
 @torch.no_grad()
 def _text_moves(subject: Subject) -> Iterator[str]:
+    texts = CLASSES if subject.one.width == 0 else TEXTS
     for device in devices():
         for dtype in DTYPES:
-            out = subject.build().to(device, dtype).encode(TEXTS)
-            if {out["y"].device.type, out["mask"].device.type} != {device.type} or not out["y"].isfinite().all():
+            out = subject.build().to(device, dtype).encode(texts)
+            if {value.device.type for value in out.values()} != {device.type} or not out["y"].isfinite().all():
                 yield f"moved to {device} and {dtype}, it returns features on {out['y'].device}, or not finite ones"
 
 
