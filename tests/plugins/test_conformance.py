@@ -14,6 +14,7 @@ from vidgen.testing.subject import Subject
 from vidgen.testing.tiny import tiny_context
 
 SMALL: dict[tuple[str, str], dict[str, Any]] = {
+    ("scheduler", "diffusers/PNDMScheduler"): {"config": {"skip_prk_steps": True}},
     **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("STDiT", "DiT", "Latte")},
     **{("model", f"PixArt{name}"): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("", "MS", "_Sigma")},
     **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 2} for name in ("STDiT2", "STDiT3")},

@@ -51,7 +51,7 @@ class Draws:
     ) -> Tensor:
         """Standard normal numbers, (B, *shape), float32. `step` tells draws of one purpose apart."""
         numbers = self._empty(shape, device)
-        for row, generator in zip(numbers, self._generators(purpose, step), strict=True):
+        for row, generator in zip(numbers, self.generators(purpose, step=step), strict=True):
             row.normal_(generator=generator)
         return numbers.to(device, non_blocking=True)
 
@@ -60,7 +60,7 @@ class Draws:
     ) -> Tensor:
         """Uniform numbers in [0, 1), (B, *shape), float32."""
         numbers = self._empty(shape, device)
-        for row, generator in zip(numbers, self._generators(purpose, step), strict=True):
+        for row, generator in zip(numbers, self.generators(purpose, step=step), strict=True):
             row.uniform_(generator=generator)
         return numbers.to(device, non_blocking=True)
 
@@ -69,7 +69,7 @@ class Draws:
     ) -> Tensor:
         """Uniform integers in 0..high-1, (B, *shape), int64."""
         numbers = self._empty(shape, device, torch.int64)
-        for row, generator in zip(numbers, self._generators(purpose, step), strict=True):
+        for row, generator in zip(numbers, self.generators(purpose, step=step), strict=True):
             row.random_(high, generator=generator)
         return numbers.to(device, non_blocking=True)
 
@@ -78,5 +78,6 @@ class Draws:
         pinned = torch.device(device).type == "cuda"
         return torch.empty((len(self), *shape), dtype=dtype, device="cpu", pin_memory=pinned)
 
-    def _generators(self, purpose: str, step: int) -> list[torch.Generator]:
+    def generators(self, purpose: str, *, step: int = 0) -> list[torch.Generator]:
+        """One for each sample, at its own address, on the CPU: for libraries that draw for themselves."""
         return [torch_generator(self.seed, purpose, step, *sample) for sample in self.samples]

@@ -11,6 +11,7 @@ from vidgen_diffusion.betas import named_betas, spaced_betas
 from vidgen_diffusion.frames import GivenFrames, mean_of_frames
 from vidgen_diffusion.loss import DenoisingLoss
 from vidgen_diffusion.prediction import Prediction, data_from, noise_from, target
+from vidgen_diffusion.step_noise import StepNoise
 
 SHAPE = (3, 2, 4, 5)
 KINDS: tuple[Prediction, ...] = ("epsilon", "v_prediction", "sample")
@@ -140,3 +141,9 @@ def test_kept_frames_need_no_noise_but_edited_ones_do():
     GivenFrames(torch.tensor([[0.0, 1.0]]), latents(1), torch.tensor([900.0]), 1000, None)
     with pytest.raises(UserError, match="random numbers are needed for edited frames"):
         GivenFrames(torch.tensor([[0.5, 1.0]]), latents(1), torch.tensor([900.0]), 1000, None)
+
+
+def test_noise_drawn_ahead_is_that_of_its_address_in_any_order():
+    noise = StepNoise(draws(2), latents().double(), [3, 2, 1])
+    for i in (3, 2, 2, 5, 1, 1):
+        assert torch.equal(noise(i), draws(2).normal("step", SHAPE, step=i).double())

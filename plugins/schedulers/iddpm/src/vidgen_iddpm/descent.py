@@ -10,6 +10,7 @@ from torch import Tensor
 from vidgen.guidance.denoiser import Denoiser
 from vidgen.rng import Draws
 from vidgen_diffusion import checks
+from vidgen_diffusion.step_noise import StepNoise
 
 from vidgen_iddpm.frames import JoiningFrames
 from vidgen_iddpm.gaussian import GaussianDiffusion
@@ -34,9 +35,12 @@ class Descent:
         self._levels = list(
             zip(process.alphas_cumprod.sqrt().tolist(), (1 - process.alphas_cumprod).sqrt().tolist(), strict=True)
         )
-        random = any(step.is_random for step in steps)
-        what = "the noise of every step (sampling_method: ddim needs none)"
-        self._draws = checks.drawn(draws, len(z), what) if random else None
+        random = [i for i in reversed(range(len(steps))) if steps[i].is_random]
+        self._noise = None
+        if random:
+            what = "the noise of every step (sampling_method: ddim needs none)"
+            state = z.to(torch.promote_types(z.dtype, torch.float32))
+            self._noise = StepNoise(checks.drawn(draws, len(z), what), state, random)
 
     def step(self, i: int, x: Tensor) -> Tensor:
         """x at step i to x one step further. x: (B, C, T, H, W), float32 or float64."""
@@ -45,13 +49,9 @@ class Descent:
             x = frames.join(i, x, *self._levels[i])
         x_mask = None if frames is None else frames.x_mask[i]
         out = self._denoiser(x.to(self._dtype), self._times[i], x_mask=x_mask, step=i)
-        moved = self._steps[i].take(x, out, self._noise(i, x))
+        noise = self._noise(i) if self._noise is not None and self._steps[i].is_random else None
+        moved = self._steps[i].take(x, out, noise)
         return moved if frames is None else frames.wait(i, moved, before)
-
-    def _noise(self, i: int, x: Tensor) -> Tensor | None:
-        if self._draws is None or not self._steps[i].is_random:
-            return None
-        return self._draws.normal("step", x.shape[1:], device=x.device, step=i).to(x.dtype)
 
 
 def times_of(process: GaussianDiffusion, x: Tensor) -> Sequence[Tensor]:

@@ -10,7 +10,7 @@ SIZES = ("height", "width", "num_frames")
 
 
 def checked_sizes(
-    conditioning: Mapping[str, Tensor], sizes: Mapping[str, Tensor] | None, batch: int, device: torch.device
+    conditioning: Mapping[str, Tensor], sizes: Mapping[str, Tensor] | None, batch: int, device: torch.device | str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Height, width and frames of each clip for the timestep transform: each (B,), in float32."""
     known = {**(sizes or {}), **conditioning}
