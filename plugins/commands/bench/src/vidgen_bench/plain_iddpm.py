@@ -8,6 +8,7 @@ Letters: B clips, C latent channels, T H W latent frames/rows/columns.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,16 +17,21 @@ from vidgen_diffusion.betas import named_betas
 NUM_TIMESTEPS = 1000
 
 
-def extract(table: Tensor, t: Tensor, shape: Sequence[int]) -> Tensor:
-    """Entries of a table at t (B,), of such a shape."""
+def extract(table: Tensor, t: Tensor, shape: Sequence[int], *, filled: bool) -> Tensor:
+    """Entries of a table at t (B,), of such a shape. filled: every element of it is written, as DiT and Open-Sora do;
+    else there is one number for each clip, as in the code published with the papers."""
     entries = table.to(t.device)[t].float()
-    return entries.view(-1, *[1] * (len(shape) - 1)).expand(shape)
+    while entries.dim() < len(shape):
+        entries = entries[..., None]
+    return entries + torch.zeros(tuple(shape), device=t.device) if filled else entries.expand(shape)
 
 
 class PlainIDDPM:
     """The process with linear betas, of which so many steps are kept; the model predicts noise and a variance."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, *, filled: bool = False) -> None:
+        """filled: see `extract`."""
+        self.extract = partial(extract, filled=filled)
         product = (1 - named_betas("linear", NUM_TIMESTEPS)).cumprod(0)
         kept = [round(i * (NUM_TIMESTEPS - 1) / (steps - 1)) for i in range(steps)]
         self.timestep_map = torch.tensor(kept)
@@ -74,13 +80,13 @@ class PlainIDDPM:
         """Mean and log variance of x one step on, of x's shape each."""
         eps, v = out.split(x.shape[1], dim=1)
         share = (v + 1) / 2
-        low = extract(self.posterior_log_variance, t, x.shape)
-        high = extract(self.log_betas, t, x.shape)
+        low = self.extract(self.posterior_log_variance, t, x.shape)
+        high = self.extract(self.log_betas, t, x.shape)
         log_variance = share * high + (1 - share) * low
-        start = extract(self.sqrt_recip, t, x.shape) * x - extract(self.sqrt_recip_less_one, t, x.shape) * eps
+        start = self.extract(self.sqrt_recip, t, x.shape) * x - self.extract(self.sqrt_recip_less_one, t, x.shape) * eps
         return self.q_posterior_mean(start, x, t), log_variance
 
     def q_posterior_mean(self, start: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """Of x one step on, where the data are known."""
         first, second = self.posterior_mean_coef1, self.posterior_mean_coef2
-        return extract(first, t, x.shape) * start + extract(second, t, x.shape) * x
+        return self.extract(first, t, x.shape) * start + self.extract(second, t, x.shape) * x

@@ -119,9 +119,9 @@ def alternatives(subject: Subject, rival: Rival, run: Callable[[Sampling, Given]
     )
 
 
-def iddpm(steps: int) -> Sampling:
+def iddpm(steps: int, *, filled: bool = False) -> Sampling:
     """The plain reading. Fresh noise for both halves of the guidance, of which one is used."""
-    process = PlainIDDPM(steps)
+    process = PlainIDDPM(steps, filled=filled)
 
     def sample(given: Given) -> Tensor:
         def same(x: Tensor) -> Tensor:
@@ -163,7 +163,15 @@ def _diffusers(make: Callable[[int], Sampling], model: Model | None) -> Rival:
 
 
 SUBJECTS = (
-    Subject(name="iddpm", steps=100, rivals=(_plain(iddpm, 3.0), _diffusers(usual_loops.ddpm, quick))),
+    Subject(
+        name="iddpm",
+        steps=100,
+        rivals=(
+            Rival(name="plain, as Open-Sora", make=partial(iddpm, filled=True), goal=3.0, suffix=", filled tables"),
+            _plain(iddpm, 3.0),
+            _diffusers(usual_loops.ddpm, quick),
+        ),
+    ),
     Subject(
         name="dpm-solver", steps=20, most=99, rivals=(_plain(dpm_solver, 3.0), _diffusers(usual_loops.dpm_solver, None))
     ),
