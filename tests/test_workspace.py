@@ -14,7 +14,11 @@ FOLDERS = sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml")
 LIBRARIES = [folder for folder in FOLDERS if folder.parent.name == "libraries"]
 PLUGINS = [folder for folder in FOLDERS if folder not in LIBRARIES]
 CORE = ROOT / "core"
-MODULE_OF = {"pillow": "PIL", "pyyaml": "yaml"}  # where a distribution's module has another name
+MODULE_OF = {
+    "beautifulsoup4": "bs4",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+}  # where a distribution's module has another name
 ROOM = ("recipe", "engine", "cli", "testing")
 GROUND_FLOOR = (
     "component",

@@ -143,6 +143,10 @@ class TextEncoder(Protocol):
         gradient. Raises: UserError, for a text that names no class."""
         ...
 
+    def release(self) -> None:
+        """No text is to be encoded for a while: memory may be given up. The next `encode` brings back what it needs."""
+        ...
+
 
 class Autoencoder(Protocol):
     """Pixels to latents and back. A `torch.nn.Module`.

@@ -81,6 +81,7 @@ class Sampler:
             conditioning = conditioning_for(parts.model, known)
             negative = None if self.options.negative_prompt is None else [self.options.negative_prompt] * len(tasks)
             null = null_conditioning_for(parts.model, parts.text_encoder, conditioning, negative)
+            parts.text_encoder.release()
             draws = Draws(self.seed, [task.address for task in tasks])
             shape = (parts.model.latent_channels, *parts.vae.latent_size(self.size))
             latents = parts.scheduler.sample(

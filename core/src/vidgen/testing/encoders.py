@@ -34,6 +34,9 @@ def _encodes_texts(subject: Subject) -> Iterator[str]:
         yield "`mask` must keep a token of every text, also of '': attention over nothing is not a number"
     elif torch.equal(y[0], y[1]):
         yield "two texts have the same features"
+    encoder.release()
+    if not torch.equal(encoder.encode(TEXTS)["y"], y):
+        yield "after release() the next encode gives other features"
     yield from steady("`y`", lambda rows: encoder.encode([TEXTS[row] for row in rows])["y"])
 
 

@@ -50,6 +50,9 @@ class HashedWords(nn.Module):
             mask[row, : len(tokens)] = 1
         return {"y": torch.from_numpy(y).to(self.end_marker), "mask": torch.from_numpy(mask).to(self.end_marker.device)}
 
+    def release(self) -> None:
+        """There is nothing to give up."""
+
 
 def words(text: str) -> list[str]:
     """Runs of letters and digits, lower-cased; everything else divides them. One spelling per accented letter."""
