@@ -159,11 +159,12 @@ class Autoencoder(Protocol):
 
     def encode(self, video: "Tensor", draws: "Draws | None" = None) -> "Tensor":
         """video: (B, 3, T, H, W) in [-1, 1]. Returns latents (B, C, *latent_size((T, H, W))). A posterior is sampled
-        with `draws`; without, its mode is returned."""
+        with `draws`; without, its mode is returned. Raises: UserError, where there is a decoder alone."""
         ...
 
     def decode(self, latents: "Tensor", num_frames: int | None = None) -> "Tensor":
-        """Latents to video (B, 3, T, H, W) in about [-1, 1]; `num_frames` is T where latents alone leave it open."""
+        """Latents to video (B, 3, T, H, W) in about [-1, 1]; `num_frames` is T where latents alone leave it open. Rows
+        and columns beyond a multiple of the stride may be missing."""
         ...
 
     def latent_size(self, video_size: Size3) -> Size3:

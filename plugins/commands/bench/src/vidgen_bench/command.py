@@ -51,6 +51,16 @@ def schedulers(only: str, repeats: int, threads: int | None, json_path: Path | N
 
 
 @bench.command()
+@_measured
+def encoders(only: str, repeats: int, threads: int | None, json_path: Path | None) -> None:
+    """The image autoencoder against diffusers', half precision, captions sorted by length."""
+    from vidgen_bench import encoders as measured
+    from vidgen_bench.report import report
+
+    report(measured.comparisons(), only=only, repeats=repeats, threads=threads, json_path=json_path)
+
+
+@bench.command()
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the figure here, a PNG."
 )
