@@ -26,7 +26,7 @@ SD = {
     "latent_channels": 4,
 }
 CAPTIONS, LENGTH, BATCH = 96, 120, 32
-T5 = {"vocab_size": 32128, "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_heads": 6}
+T5: dict[str, Any] = {"vocab_size": 32128, "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_heads": 6}
 
 
 def comparisons() -> Iterator[Comparison]:
