@@ -77,6 +77,23 @@ def check_prediction(checkpoint: Path, state: Mapping[str, Any], scheduler: Sele
         )
 
 
+def starting_point(outputs: Path, resume: str | None) -> Path | None:
+    """The checkpoint that a run goes on from; None where it starts anew. resume: as in the recipe.
+
+    Raises: UserError, when the folder holds another run's work.
+    """
+    found = runfolder.latest(outputs)
+    if resume == "latest":
+        return found
+    start = runfolder.find_checkpoint(Path(resume)) if resume is not None else None
+    if found is not None and (start is None or runfolder.step_of(found) > runfolder.step_of(start)):
+        raise UserError(
+            f"outputs: {outputs} already holds a run, at {found.name}. resume=latest goes on with it; "
+            "outputs=ANOTHER/FOLDER starts beside it."
+        )
+    return start
+
+
 def clear_partial(outputs: Path) -> None:
     """Remove what a killed run left half-written or half-deleted."""
     for path in (outputs / "checkpoints").glob(".*-epoch*"):

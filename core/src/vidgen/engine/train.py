@@ -27,7 +27,6 @@ from vidgen.engine.parts import Parts, build_dataset, build_on_meta, build_parts
 from vidgen.engine.sampler import clip_size, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
 from vidgen.engine.window import Window
-from vidgen.errors import UserError
 from vidgen.interfaces import Context, Dataset, RunInfo
 from vidgen.recipe.load import recipe_hash
 from vidgen.recipe.schema import TrainingSampleOptions, TrainRecipe
@@ -53,7 +52,7 @@ class TrainJob:
         """Train to the last step, or until told to stop."""
         outputs = self.recipe.outputs
         with owned_folder(outputs), logging_to(outputs) as console:
-            start = self._start()
+            start = checkpoint.starting_point(outputs, self.recipe.resume)
             checkpoint.clear_partial(outputs)
             training = Training(self.recipe, self.context, start)
             write_recipe(outputs / "recipe.yaml", dump_yaml(dict(self.context.recipe)))
@@ -70,20 +69,6 @@ class TrainJob:
             per_epoch = stream.steps_per_epoch() // self.recipe.accumulation_steps
             steps = f"{per_epoch * (self.recipe.epochs or 0):,} ({self.recipe.epochs} epochs of {per_epoch:,})"
         return {**describe(parts), "steps": steps, "outputs": str(self.recipe.outputs)}
-
-    def _start(self) -> Path | None:
-        """The checkpoint to go on from. Raises: UserError, when the folder holds another run's work."""
-        outputs, resume = self.recipe.outputs, self.recipe.resume
-        found = runfolder.latest(outputs)
-        if resume == "latest":
-            return found
-        start = runfolder.find_checkpoint(Path(resume)) if resume is not None else None
-        if found is not None and (start is None or runfolder.step_of(found) > runfolder.step_of(start)):
-            raise UserError(
-                f"outputs: {outputs} already holds a run, at {found.name}. resume=latest goes on with it; "
-                "outputs=ANOTHER/FOLDER starts beside it."
-            )
-        return start
 
 
 class Training:

@@ -10,7 +10,7 @@ import torch
 from attrs import evolve
 from torch import Tensor
 from vidgen import runfolder
-from vidgen.engine import media
+from vidgen.engine import checkpoint, media
 from vidgen.engine.checkpoint import Saved
 from vidgen.engine.clock import Clock
 from vidgen.engine.data import Batch, Position, Reader, Stream, batches, make_loader
@@ -51,7 +51,7 @@ class TrainAutoencoderJob:
         """Train to the last step, or until told to stop."""
         outputs = self.recipe.outputs
         with owned_folder(outputs), logging_to(outputs) as console:
-            start = self._start()
+            start = checkpoint.starting_point(outputs, self.recipe.resume)
             saving.clear(outputs, start)
             training = AutoencoderTraining(self.recipe, self.context, start)
             write_recipe(outputs / "recipe.yaml", dump_yaml(dict(self.context.recipe)))
@@ -64,20 +64,6 @@ class TrainAutoencoderJob:
         recipe = self.recipe
         length = f"{recipe.max_steps:,} steps" if recipe.max_steps else f"{recipe.epochs} epochs"
         return {**build_on_meta(recipe, self.context), "length": length, "outputs": str(recipe.outputs)}
-
-    def _start(self) -> Path | None:
-        """The checkpoint to go on from. Raises: UserError, when the folder holds another run's work."""
-        outputs, resume = self.recipe.outputs, self.recipe.resume
-        found = runfolder.latest(outputs)
-        if resume == "latest":
-            return found
-        start = runfolder.find_checkpoint(Path(resume)) if resume is not None else None
-        if found is not None and (start is None or runfolder.step_of(found) > runfolder.step_of(start)):
-            raise UserError(
-                f"outputs: {outputs} already holds a run, at {found.name}. resume=latest goes on with it; "
-                "outputs=ANOTHER/FOLDER starts beside it."
-            )
-        return start
 
 
 class AutoencoderTraining:
