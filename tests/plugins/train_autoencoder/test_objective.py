@@ -97,7 +97,7 @@ def test_a_gradient_of_the_pixels_and_of_the_game_weigh_alike(recipe_of: Callabl
     (both,) = torch.autograd.grad(found.total, vae.weight)
     alone, other = outcome(recipe_of(kl_loss_weight=0.0))
     (error,) = torch.autograd.grad(alone.total, other.weight)
-    assert (both - error).norm().item() == pytest.approx(0.5 * error.norm().item(), rel=1e-2)
+    assert (both - error).norm().item() == pytest.approx(0.5 * error.norm().item(), rel=0.05)
 
 
 def test_no_step_waits_for_the_device(recipe_of: Callable[..., Any]) -> None:

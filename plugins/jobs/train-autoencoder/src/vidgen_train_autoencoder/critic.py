@@ -66,8 +66,8 @@ class Critic:
         return self.generator_loss(logits, nll_loss, last_layer, step)
 
     def learn(self, real: Tensor, rebuilt: Tensor, step: int, lr: float) -> tuple[dict[str, Tensor], Tensor]:
-        """One step of its own on clips (B, 3, T, H, W). Returns numbers for the log, and the norm of its gradient before
-        clipping."""
+        """One step of its own on clips (B, 3, T, H, W). Returns numbers for the log, and the norm of its gradient
+        before clipping."""
         real = real.detach().requires_grad_(self.loss.gradient_penalty_loss_weight > 0)
         real_logits, fake_logits = self._logits(real), self._logits(rebuilt)
         self.ema.update(real_logits, fake_logits)
