@@ -36,6 +36,7 @@ class Context:
         latent along each axis. latent_size is None when sizes vary.
     text_width, text_length: of the text encoder.
     out_channels: of the model's prediction; twice the latent channels where it learns a variance.
+    tokens: video size (T, H, W) -> tokens the model makes of one such clip; None where no model is known.
     rank, num_ranks: among data-parallel ranks.
     seed: the run's seed. outputs: the run's folder. step: the step a resumed run continues from, else 0.
     recipe: the resolved recipe as plain data.
@@ -51,6 +52,7 @@ class Context:
     text_width: int | None = None
     text_length: int | None = None
     out_channels: int | None = None
+    tokens: "Callable[[Size3], int] | None" = None
     rank: int = 0
     num_ranks: int = 1
     seed: int = 0
@@ -94,7 +96,9 @@ class Model(Protocol):
     text_width: D of y; 0 where y are class numbers (B,), or the model takes none.
     conditioning: the keyword arguments `forward` takes, of: `y` (B, N, D) caption features; `mask` (B, N), 1 where a
         caption token counts, else 0; `x_mask` (B, T) bool, true where a latent frame carries noise; `drop_caption` (B,)
-        bool, true where the caption is to be replaced by the null caption; `fps`, `height`, `width`, `num_frames`, `ar`
+        bool, true where the caption is to be replaced by the null caption; `valid` (B, T, H, W) bool, true where a
+        latent belongs to the clip, false where it pads a batch of clips of different sizes (each clip begins at the
+        origin of every axis; results at the padding mean nothing); `fps`, `height`, `width`, `num_frames`, `ar`
         (B,) float numbers of the clip in pixels and video frames, ar = height / width. The engine supplies what is
         named and nothing else.
     caption_dropout: how often a caption is dropped in training, 0 to 1; the engine draws it and passes `drop_caption`.
@@ -195,10 +199,13 @@ class Scheduler(Protocol):
         mask: "Tensor | None" = None,
         noise: "Tensor | None" = None,
         t: "Tensor | None" = None,
+        valid: "Tensor | None" = None,
         sizes: "Mapping[str, Tensor] | None" = None,
     ) -> "dict[str, Tensor]":
         """x: clean latents (B, C, T, H, W). mask: (B, T) bool, true where a frame is noised and learned; passed on to
         the model as `x_mask`. noise, t: used as given, else drawn from `draws` (purposes `timestep`, then `noise`).
+        valid: (B, T, H, W) bool, true where a latent is no padding: the loss is the mean over those alone, of the sample
+        or, where so published, of the whole batch. It reaches the model with the conditioning, not through here.
         sizes: `height`, `width`, `num_frames`, `fps`, `ar` (B,) of the clips in pixels and video frames, whether or not
         the model takes them. Returns `loss` (B,) and whatever parts of it are worth logging, each (B,)."""
         ...
@@ -259,15 +266,54 @@ class Dataset(Protocol):
 
 @frozen
 class Request:
-    """What a batch asks of one row: so many frames (of video) of such a size in pixels."""
+    """What a batch asks of one row: so many frames (of video) of such a size in pixels.
+
+    spares: other rows of the same bucket, best first, one of which stands in where `row` cannot be read.
+    """
 
     row: int
     num_frames: int
     size: tuple[int, int]
+    spares: tuple[int, ...] = ()
+
+
+@frozen(kw_only=True)
+class Bucket:
+    """Clips of one size: `num_frames` video frames of `size` (rows, columns). name: for people, such as
+    `240p 51 frames 0.56`. batch_size: clips of one rank's batch, 0 where that depends on what else is in it."""
+
+    name: str
+    num_frames: int
+    size: tuple[int, int]
+    batch_size: int
+
+
+@frozen(kw_only=True)
+class Assignment:
+    """Which bucket each row of a table goes to in one epoch, and why the others go to none.
+
+    bucket: (rows,) integers, place in `buckets`, -1 for a row that is left out.
+    reason: (rows,) integers, place in `reasons`; -1 for a row that has a bucket.
+    """
+
+    buckets: "Sequence[Bucket]"
+    bucket: "np.ndarray"
+    reasons: Sequence[str]
+    reason: "np.ndarray"
 
 
 class Bucketer(Protocol):
-    """Rows to batches."""
+    """Rows to batches.
+
+    ragged: whether a batch may hold requests of different sizes. It is then padded, and only models whose conditioning
+        names `valid` can be trained with it.
+    """
+
+    ragged: bool
+
+    def assign(self, table: "pa.Table", epoch: int) -> Assignment:
+        """Where rows go in one epoch: a pure function of its arguments, the options and the seed. Opens no media."""
+        ...
 
     def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> Sequence[Sequence[Request]]:
         """All batches of one epoch in order, each for one rank; step i of the epoch takes entries i * num_ranks ..

@@ -56,6 +56,22 @@ def _plans(subject: Subject) -> Iterator[str]:
             yield f"plan asks for rows that a table of {table.num_rows} rows does not have"
 
 
+def _assigns(subject: Subject) -> Iterator[str]:
+    table, one = _table(subject), subject.one
+    if not isinstance(one.ragged, bool):
+        yield "ragged must be true or false"
+    assignment = one.assign(table, 0)
+    for name, names in (("bucket", assignment.buckets), ("reason", assignment.reasons)):
+        places = getattr(assignment, name)
+        if len(places) != table.num_rows or places.min() < -1 or places.max() >= len(names):
+            yield f"assign gives {name} {places!r}: one place in {len(names)} or -1 for each of {table.num_rows} rows"
+    if any((bucket < 0) != (reason >= 0) for bucket, reason in zip(assignment.bucket, assignment.reason, strict=True)):
+        yield "assign must give a reason to exactly the rows that have no bucket"
+    planned = {request.row for batch in one.plan(table, 0, 1) for request in batch}
+    if any(assignment.bucket[row] < 0 for row in planned):
+        yield "plan asks for rows that assign leaves out"
+
+
 def _wrong(request: Any, rows: int) -> str:
     if not isinstance(request, Request):
         return f"a batch must hold Requests, at least one, not {request!r}"
@@ -79,4 +95,4 @@ def _get(subject: Subject, dataset: Dataset, row: int) -> Sample:
 
 
 DATASET = (declares, _has_typed_columns, _gives_samples)
-BUCKETER = (_plans,)
+BUCKETER = (_plans, _assigns)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from vidgen.bucketing import counts, table_of_counts
 from vidgen.errors import UserError
-from vidgen.interfaces import Context, Request
+from vidgen.interfaces import Assignment, Bucket, Context, Request
 from vidgen.rng import numpy_generator
 
 from vidgen_bucket import FixedOptions
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Rows = NDArray[np.integer]
+
+SPARES = 8
+"""Rows that may stand in for one that cannot be read."""
 
 
 class FixedBucketer:
@@ -32,59 +36,73 @@ class FixedBucketer:
         self.image_size = image_size
         self.seed = seed
 
+    ragged = False
+
+    def assign(self, table: "pa.Table", epoch: int) -> Assignment:
+        """All rows to the one bucket, the same in every epoch.
+
+        Rows with fewer frames than wanted are left out, stills among them unless one frame is wanted; rows whose number
+        of frames the table does not tell stay.
+        """
+        bucket = Bucket(
+            name=f"{self.num_frames} frames", num_frames=self.num_frames, size=self.image_size, batch_size=self.batch_size
+        )
+        frames = _frames(table)
+        reason = np.full(table.num_rows, -1, np.int8)
+        longest = ""
+        if frames is not None:
+            short = np.flatnonzero(frames < self.num_frames)
+            reason[short] = np.where(frames[short] == 1, 0, 1)
+            videos = frames[reason == 1]
+            longest = f" (the longest has {int(videos.max())})" if len(videos) else ""
+        reasons = (
+            f"still images, where num_frames is {self.num_frames}",
+            f"videos of fewer than {self.num_frames} frames{longest}" if self.num_frames > 1 else "rows without a frame",
+        )
+        placed = np.where(reason < 0, 0, -1).astype(np.int8)
+        return Assignment(buckets=(bucket,), bucket=placed, reasons=reasons, reason=reason)
+
     def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> "Batches":
         """All full batches of an epoch, made when asked for. Rows are dealt to the ranks in turn, batch by batch.
 
-        Rows with fewer frames than wanted are left out, stills among them unless one frame is wanted; rows whose number
-        of frames the table does not tell stay. Raises: UserError, when no step can be filled on every rank.
+        Raises: UserError, when no step can be filled on every rank.
         """
-        rows = self._usable_rows(table)
+        assignment = self.assign(table, epoch)
+        rows = np.flatnonzero(assignment.bucket >= 0).astype(_narrowest(table.num_rows))
         step = self.batch_size * num_ranks
         if len(rows) < step:
-            raise UserError(self._too_few(table, len(rows), num_ranks))
+            raise UserError(self._too_few(assignment, num_ranks))
         if self.options.shuffle:
             numpy_generator(self.seed, "shuffle", epoch).shuffle(rows)
         steps = len(rows) // step if self.options.drop_last else -(-len(rows) // step)
-        return Batches(rows, self, range(steps * num_ranks))
+        return Batches(rows, self, range(steps * num_ranks), epoch)
 
-    def batch(self, rows: Rows, index: int) -> tuple[Request, ...]:
+    def batch(self, rows: Rows, index: int, epoch: int) -> tuple[Request, ...]:
         """Batch `index` of an epoch that goes through `rows` in order, and starts over when they end."""
         places = np.arange(index * self.batch_size, (index + 1) * self.batch_size) % len(rows)
-        return tuple(Request(int(row), self.num_frames, self.image_size) for row in rows[places])
+        spares = numpy_generator(self.seed, "spares", epoch, index).choice(rows, (self.batch_size, SPARES))
+        return tuple(
+            Request(row, self.num_frames, self.image_size, tuple(others))
+            for row, others in zip(rows[places].tolist(), spares.tolist(), strict=True)
+        )
 
-    def _usable_rows(self, table: "pa.Table") -> Rows:
-        frames = _frames(table)
-        if frames is None:
-            return np.arange(table.num_rows, dtype=_narrowest(table.num_rows))
-        return np.flatnonzero(~(frames < self.num_frames)).astype(_narrowest(table.num_rows))
-
-    def _too_few(self, table: "pa.Table", usable: int, num_ranks: int) -> str:
-        needed = self.batch_size * num_ranks
-        counts = [("rows in the dataset", table.num_rows)]
-        frames = _frames(table)
-        if frames is not None and self.num_frames > 1:
-            short = (frames < self.num_frames) & (frames != 1)
-            counts.append((f"- still images, where num_frames is {self.num_frames}", int((frames == 1).sum())))
-            longest = f" (the longest has {int(frames[short].max())})" if short.any() else ""
-            counts.append((f"- videos of fewer than {self.num_frames} frames{longest}", int(short.sum())))
-        elif frames is not None:
-            counts.append(("- rows without a frame", int((frames < 1).sum())))
-        counts.append(("rows left", usable))
-        counts.append((f"rows of one step: batch_size {self.batch_size} on {num_ranks} rank(s)", needed))
-        table_lines = [f"    {count:>12,}  {label}" for label, count in counts]
+    def _too_few(self, assignment: Assignment, num_ranks: int) -> str:
+        needed = f"rows of one step: batch_size {self.batch_size} on {num_ranks} rank(s)"
+        table = table_of_counts([*counts(assignment), (needed, self.batch_size * num_ranks)])
         advice = "    lower batch_size, use fewer ranks, or give more data"
-        if usable < table.num_rows and self.num_frames > 1:
+        if (assignment.bucket < 0).any() and self.num_frames > 1:
             advice += "; a smaller num_frames keeps shorter videos, num_frames: 1 keeps still images"
-        return "\n".join(["not enough rows to fill one step on every rank:", *table_lines, f"{advice}."])
+        return "\n".join(["not enough rows to fill one step on every rank:", table, f"{advice}."])
 
 
 class Batches(Sequence[tuple[Request, ...]]):
     """The batches of an epoch; each is made when it is asked for, a slice is as lazy as the whole."""
 
-    def __init__(self, rows: Rows, bucketer: FixedBucketer, indices: range) -> None:
+    def __init__(self, rows: Rows, bucketer: FixedBucketer, indices: range, epoch: int) -> None:
         self._rows = rows
         self._bucketer = bucketer
         self._indices = indices
+        self._epoch = epoch
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -97,8 +115,8 @@ class Batches(Sequence[tuple[Request, ...]]):
 
     def __getitem__(self, index: int | slice) -> "tuple[Request, ...] | Batches":
         if isinstance(index, slice):
-            return Batches(self._rows, self._bucketer, self._indices[index])
-        return self._bucketer.batch(self._rows, self._indices[index])
+            return Batches(self._rows, self._bucketer, self._indices[index], self._epoch)
+        return self._bucketer.batch(self._rows, self._indices[index], self._epoch)
 
 
 def build(options: FixedOptions, context: Context) -> FixedBucketer:
