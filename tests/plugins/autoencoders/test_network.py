@@ -8,6 +8,7 @@ import torch
 from attrs import evolve
 from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder
 from vidgen.errors import RunError, UserError
+from vidgen.interfaces import Context
 from vidgen_autoencoders.network import network_of, part_of, place_of, to_module, unwrapped
 from vidgen_autoencoders.options import NetworkOptions
 from vidgen_autoencoders.start import like_torch
@@ -65,10 +66,10 @@ def test_a_folder_inside_is_found_or_missed_by_name(tmp_path):
     (tmp_path / "vae").mkdir()
     (tmp_path / "unet").mkdir()
     options = NetworkOptions(from_pretrained=str(tmp_path), subfolder="vae")
-    assert place_of(options) == tmp_path / "vae"
+    assert place_of(options, Context()) == tmp_path / "vae"
     with pytest.raises(UserError, match=r"has no folder 'vea' \(looked for .*vea; folders there: unet, vae\)"):
-        place_of(evolve(options, subfolder="vea"))
-    assert place_of(NetworkOptions()) is None
+        place_of(evolve(options, subfolder="vea"), Context())
+    assert place_of(NetworkOptions(), Context()) is None
 
 
 def test_start_values_are_those_torch_would_draw():

@@ -119,7 +119,7 @@ def test_an_id_with_pickled_weights_is_taken_as_well(hub_cache, t5_folder):
 def test_an_id_that_is_not_in_the_cache_is_told_with_what_was_looked_for(load, looked, hub_cache):
     with pytest.raises(
         UserError,
-        match=r"'tiny-org/other' is no folder here, and as a Hugging Face id it cannot be had from .*HF_HUB_OFFLINE is "
+        match=r"'tiny-org/other' is no path here, and as a Hugging Face id it cannot be had from .*HF_HUB_OFFLINE is "
         rf"set, so only the cache .* was looked at\); looked for {looked}\. Give a folder",
     ):
         make("tiny-org/other", load=load, subfolder="text")
@@ -132,5 +132,5 @@ def test_a_mistyped_path_is_no_id(hub_cache, tmp_path):
 
 
 def test_an_id_that_cannot_be_one_is_told(hub_cache):
-    with pytest.raises(UserError, match="'tiny--org/tiny' is no folder here and no Hugging Face id"):
+    with pytest.raises(UserError, match="'tiny--org/tiny' is no path here and no Hugging Face id"):
         make("tiny--org/tiny")

@@ -17,6 +17,8 @@ State = dict[str, Tensor]
 SAFETENSORS_SUFFIX = ".safetensors"
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 SUFFIXES = (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)
+NAMES = ("model", "diffusion_pytorch_model", "pytorch_model")
+"""What files of weights are called, without suffix."""
 INDEX_SUFFIX = ".index.json"
 WRAPPERS = ("ema", "state_dict", "model")
 """Entries in which published files keep the weights; the averaged ones first."""

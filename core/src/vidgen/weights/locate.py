@@ -9,9 +9,8 @@ from typing import Any
 from vidgen import runfolder
 from vidgen.errors import RunError, UserError
 from vidgen.weights import hub
-from vidgen.weights.files import INDEX_SUFFIX, SUFFIXES
+from vidgen.weights.files import INDEX_SUFFIX, NAMES, SUFFIXES
 
-NAMES = ("model", "diffusion_pytorch_model", "pytorch_model")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
 
 
@@ -36,11 +35,12 @@ def find_weights(source: str | Path, *, ema: bool = True, hub_id: bool = False) 
 
 
 def read_config(source: str | Path, *, hub_id: bool = False) -> dict[str, Any]:
-    """The `config.json` beside the weights of a folder or Hugging Face id; empty without one.
+    """The `config.json` beside the weights of a folder or Hugging Face id, of which nothing else is downloaded; empty
+    without one.
 
     Raises: UserError, when there is no such folder; RunError, when the file is damaged.
     """
-    path = local_path(source, hub_id=hub_id) / "config.json"
+    path = local_folder(source, hub_id=hub_id, weighted=False) / hub.CONFIG
     if not path.is_file():
         return {}
     try:
@@ -55,17 +55,50 @@ def local_path(source: str | Path, *, hub_id: bool = False) -> Path:
 
     Raises: UserError, when there is none.
     """
-    path = Path(source).expanduser()
-    if hub_id or (not path.exists() and _looks_like_hub_id(str(source))):
+    if hub_id or is_hub_id(source):
         return hub.download(str(source))
-    if not path.exists():
-        raise UserError(f"no weights at {path}: no such file or folder, and no Hugging Face id (org/name)")
-    return path
+    return _existing(source)
 
 
-def _looks_like_hub_id(source: str) -> bool:
-    """`outputs/run` with a folder `outputs` here is a mistyped path, and nothing to ask the network about."""
-    return bool(HUB_ID.fullmatch(source)) and not source.endswith(SUFFIXES) and not Path(source).parent.exists()
+def local_folder(
+    source: str | Path, subfolder: str | None = None, *, hub_id: bool = False, weighted: bool = True
+) -> Path:
+    """`local_path`, or its `subfolder`. Of a Hugging Face id no other folder is downloaded; nor are the weights, unless
+    `weighted`.
+
+    Raises: UserError, when there is none, with the folders that are there.
+    """
+    if hub_id or is_hub_id(source):
+        path = hub.download(str(source), subfolder=subfolder, weighted=weighted)
+    else:
+        path = _existing(source)
+    inside = path / (subfolder or "")
+    if subfolder is not None and not inside.is_dir():
+        folders = ", ".join(sorted(one.name for one in path.iterdir() if one.is_dir())) if path.is_dir() else ""
+        raise UserError(
+            f"{source} has no folder {subfolder!r} (looked for {inside}; folders there: {folders or 'none'}). Set "
+            "subfolder to where the weights lie, or leave it out."
+        )
+    return inside
+
+
+def is_hub_id(source: str | Path) -> bool:
+    """Whether this is taken for `org/name` or `org/name@revision`: nothing is at such a path, and no folder `org` here,
+    beside which `outputs/run` is a mistyped path and nothing to ask the network about."""
+    path, name = Path(source).expanduser(), str(source)
+    is_free = not path.exists() and not path.parent.exists()
+    return is_free and bool(HUB_ID.fullmatch(name)) and not name.endswith(SUFFIXES)
+
+
+def _existing(source: str | Path) -> Path:
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    if HUB_ID.fullmatch(str(source)) and path.parent.exists():
+        reason = f"; taken for a path, not a Hugging Face id, because there is a folder {path.parent} here"
+    else:
+        reason = ", and no Hugging Face id (org/name)"
+    raise UserError(f"no weights at {path}: no such file or folder{reason}")
 
 
 def _inside(folder: Path) -> Iterator[Path]:

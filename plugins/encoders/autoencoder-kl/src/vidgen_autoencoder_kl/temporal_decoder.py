@@ -79,7 +79,7 @@ class VideoAutoencoderKLTemporalDecoder(StartsLikeTorch):
 def build(options: TemporalDecoderOptions, context: Context) -> VideoAutoencoderKLTemporalDecoder:
     """The decoder with its weights or start values. Raises: UserError, when weights are not found or do not fit;
     RunError, when a file is damaged."""
-    device, place = torch.get_default_device(), place_of(options)
+    device, place = torch.get_default_device(), place_of(options, context)
     with torch.device("meta"):
         network = VideoAutoencoderKLTemporalDecoder(
             network_of(AutoencoderKLTemporalDecoder, options, place),

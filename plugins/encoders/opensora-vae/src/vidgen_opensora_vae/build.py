@@ -28,7 +28,7 @@ def build(options: PipelineOptions, context: Context) -> VideoAutoencoderPipelin
     """
     device, dtype = torch.get_default_device(), DTYPES[options.dtype]
     whole = options.from_pretrained
-    place = None if whole is not None else place_of(options.vae_2d)
+    place = None if whole is not None else place_of(options.vae_2d, context)
     with torch.device("meta"):
         network = VideoAutoencoderPipeline(
             frame_autoencoder(options.vae_2d, place).to(dtype),

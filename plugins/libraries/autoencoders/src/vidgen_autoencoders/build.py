@@ -33,7 +33,7 @@ def built_frame_autoencoder(options: FrameOptions, context: Context, dtype: str)
 
     Raises: UserError, when weights are not found or do not fit; RunError, when a file is damaged.
     """
-    device, place = torch.get_default_device(), place_of(options)
+    device, place = torch.get_default_device(), place_of(options, context)
     with torch.device("meta"):
         network = frame_autoencoder(options, place).to(DTYPES[dtype])
     load(network, place, context, device, lambda state: to_module(state, inside=PIPELINE_PREFIX))

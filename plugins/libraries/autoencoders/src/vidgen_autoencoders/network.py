@@ -49,24 +49,17 @@ def network_of(cls: type[Any], options: NetworkOptions, place: Path | None) -> A
     return _made(cls, described or FULL_SHAPE[cls])
 
 
-def place_of(options: NetworkOptions) -> Path | None:
-    """The folder or file of `from_pretrained` and `subfolder`; a Hugging Face id is downloaded. None without.
+def place_of(options: NetworkOptions, context: Context) -> Path | None:
+    """The folder or file of `from_pretrained` and `subfolder`; of a Hugging Face id, that folder alone is downloaded,
+    in a dry run its configuration alone. None without.
 
     Raises: UserError, when there is none, with where was looked.
     """
     if options.from_pretrained is None:
         return None
-    place = weights.local_path(options.from_pretrained, hub_id=options.force_huggingface)
-    if options.subfolder is None:
-        return place
-    inside = place / options.subfolder
-    if not inside.is_dir():
-        folders = ", ".join(sorted(one.name for one in place.iterdir() if one.is_dir())) if place.is_dir() else ""
-        raise UserError(
-            f"{options.from_pretrained} has no folder {options.subfolder!r} (looked for {inside}; folders there: "
-            f"{folders or 'none'}). Set subfolder to where the autoencoder lies, or leave it out."
-        )
-    return inside
+    return weights.local_folder(
+        options.from_pretrained, options.subfolder, hub_id=options.force_huggingface, weighted=context.load_weights
+    )
 
 
 def load(
