@@ -204,8 +204,8 @@ class Scheduler(Protocol):
     ) -> "dict[str, Tensor]":
         """x: clean latents (B, C, T, H, W). mask: (B, T) bool, true where a frame is noised and learned; passed on to
         the model as `x_mask`. noise, t: used as given, else drawn from `draws` (purposes `timestep`, then `noise`).
-        valid: (B, T, H, W) bool, true where a latent is no padding: the loss is the mean over those alone, of the sample
-        or, where so published, of the whole batch. It reaches the model with the conditioning, not through here.
+        valid: (B, T, H, W) bool, true where a latent is no padding: the loss is the mean over those alone, of the
+        sample or, where so published, of the whole batch. It reaches the model with the conditioning, not from here.
         sizes: `height`, `width`, `num_frames`, `fps`, `ar` (B,) of the clips in pixels and video frames, whether or not
         the model takes them. Returns `loss` (B,) and whatever parts of it are worth logging, each (B,)."""
         ...

@@ -1,26 +1,24 @@
 """The stream of batches: a pure function of its position, whatever the workers and ranks."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from attrs import evolve
 from vidgen import RunError
-from vidgen.engine.data import (
-    Answer,
-    Ask,
-    Batch,
-    Failure,
-    Position,
-    Reader,
-    Stream,
-    batches,
-    collate,
-    make_loader,
-    size_numbers,
-)
-from vidgen.interfaces import Request, Sample
+from vidgen.engine.batch import Answer, Ask, Batch, Failure, Missed, Position, collate, size_numbers
+from vidgen.engine.data import Stream
+from vidgen.engine.feed import Feed
+from vidgen.interfaces import Assignment, Request, Sample
+from vidgen.recipe.schema import ReadingOptions
+
+
+def feed(dataset: "Rows", stream: Stream, num_workers: int = 0, *, seed: int = 0, outputs: Path = Path()) -> Feed:
+    options = ReadingOptions(num_workers=num_workers)
+    return Feed(dataset, stream, options, seed=seed, outputs=outputs, device=torch.device("cpu"))
 
 
 class Rows:
@@ -43,6 +41,11 @@ class Rows:
 
 class Shifting:
     """Batches of two whose order and number differ between epochs, as three-level buckets' do."""
+
+    ragged = False
+
+    def assign(self, table: pa.Table, epoch: int) -> Assignment:
+        raise NotImplementedError
 
     def plan(self, table: pa.Table, epoch: int, num_ranks: int) -> Sequence[Sequence[Request]]:
         rows = [(row * (epoch + 1) + epoch) % table.num_rows for row in range(table.num_rows - 2 * epoch)]
@@ -69,7 +72,7 @@ def test_a_stream_goes_on_where_a_position_points_in_any_epoch(epoch: int, batch
 def test_every_batch_says_where_the_stream_goes_on() -> None:
     dataset = Rows(12)
     stream = Stream(dataset, Shifting(), Position(), epochs=2)
-    seen = list(batches(make_loader(Reader(dataset, 0, None), stream, num_workers=0, pin=False)))
+    seen = list(feed(dataset, stream))
     for number, batch in enumerate(seen[:-1]):
         rest = rows_of(Stream(dataset, Shifting(), batch.following, epochs=2))
         assert rest == [later.rows for later in seen[number + 1 :]]
@@ -98,9 +101,11 @@ def test_draws_depend_on_epoch_and_row_alone(num_workers: int) -> None:
     dataset = Rows(12)
 
     def drawn(workers: int, start: Position) -> dict[tuple[int, int], int]:
-        loader = make_loader(Reader(dataset, 3, None), Stream(dataset, Shifting(), start, 2), workers, pin=False)
+        batches = list(feed(dataset, Stream(dataset, Shifting(), start, 2), workers, seed=3))
         return {
-            (b.epoch, row): int(v[0, 0, 0, 0]) for b in batches(loader) for row, v in zip(b.rows, b.video, strict=True)
+            (b.epoch, row): int(v[0, 0, 0, 0])
+            for b in batches
+            for row, v in zip(b.rows, b.groups[0].video, strict=True)
         }
 
     everything = drawn(0, Position())
@@ -110,27 +115,41 @@ def test_draws_depend_on_epoch_and_row_alone(num_workers: int) -> None:
     assert any(everything[0, row] != everything[1, row] for row in both)
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_failing_sample_keeps_its_error(num_workers: int) -> None:
-    dataset = Rows(12, broken=2)
-    loader = make_loader(Reader(dataset, 0, None), Stream(dataset, Shifting(), Position(), 1), num_workers, pin=False)
-    with pytest.raises(RunError, match=r"^row 2 is broken$"):
-        list(batches(loader))
-
-
 def test_collating_keeps_order_and_types() -> None:
-    asks = [Ask(Position(1, 4), Request(row, 2, (3, 5))) for row in (5, 2)]
-    samples = [Rows(9).get(ask.request.row, 2, (3, 5), np.random.default_rng(0)) for ask in asks]
-    batch = collate([Answer(ask, 0, sample) for ask, sample in zip(asks, samples, strict=True)])
+    batch = collate([answer(row, (2, 3, 5)) for row in (5, 2)])
     assert isinstance(batch, Batch)
     assert (batch.rows, batch.texts, batch.following) == ((5, 2), ["row 5", "row 2"], Position(1, 4))
-    assert batch.video is not None and batch.size == (2, 3, 5)
-    assert (batch.video.shape, batch.video.dtype) == ((2, 3, 2, 3, 5), torch.uint8)
-    assert isinstance(collate([Answer(asks[0], 0, samples[0]), Answer(asks[1], 0, Failure(RunError("no")))]), Failure)
+    (group,) = batch.groups
+    assert (group.places, batch.sizes) == ((0, 1), ((2, 3, 5), (2, 3, 5)))
+    assert (group.video.shape, group.video.dtype) == ((2, 3, 2, 3, 5), torch.uint8)
+
+
+def test_clips_of_several_sizes_are_collated_by_size() -> None:
+    batch = collate([answer(5, (2, 3, 5)), answer(1, (1, 7, 4)), answer(2, (2, 3, 5))])
+    assert isinstance(batch, Batch)
+    assert batch.sizes == ((2, 3, 5), (1, 7, 4), (2, 3, 5))
+    assert [(group.places, tuple(group.video.shape)) for group in batch.groups] == [
+        ((0, 2), (2, 3, 2, 3, 5)),
+        ((1,), (1, 3, 1, 7, 4)),
+    ]
+    assert batch.numbers()["height"].tolist() == [3, 7, 3] and batch.numbers()["fps"].tolist() == [8, 120, 8]
+
+
+def test_what_failed_with_all_its_stand_ins_makes_a_batch_smaller() -> None:
+    failed = evolve(answer(1, (2, 3, 5)), found=Failure(RunError("no")))
+    batch = collate([answer(5, (2, 3, 5)), failed, answer(2, (2, 3, 5))])
+    assert isinstance(batch, Batch) and batch.rows == (5, 2) and len(batch.groups[0].video) == 2
+    assert isinstance(collate([failed, failed]), Missed)
+
+
+def answer(row: int, size: tuple[int, int, int]) -> Answer:
+    request = Request(row, size[0], size[1:])
+    sample = Rows(9).get(row, size[0], size[1:], np.random.default_rng(0))
+    return Answer(ask=Ask(Position(1, 4), request, (row,)), row=row, key=0, found=sample)
 
 
 def test_sizes_are_pixels_and_stills_have_120_frames_a_second() -> None:
-    numbers = size_numbers(2, 3, (30, 60), torch.tensor([8.0, 12.0]))
+    numbers = size_numbers([(3, 30, 60)] * 2, torch.tensor([8.0, 12.0]))
     assert {name: value.tolist() for name, value in numbers.items()} == {
         "height": [30.0, 30.0],
         "width": [60.0, 60.0],
@@ -138,4 +157,4 @@ def test_sizes_are_pixels_and_stills_have_120_frames_a_second() -> None:
         "ar": [0.5, 0.5],
         "fps": [8.0, 12.0],
     }
-    assert size_numbers(2, 1, (30, 60), 24.0)["fps"].tolist() == [120.0, 120.0]
+    assert size_numbers([(1, 30, 60)] * 2, 24.0)["fps"].tolist() == [120.0, 120.0]

@@ -181,7 +181,7 @@ def test_an_image_where_a_video_is_expected_is_the_users_mistake(train: Train, t
 def test_no_step_waits_for_the_device(recipe_of: Callable[..., vidgen.recipe.Recipe], tmp_path: Path) -> None:
     """D10: between loggings, nothing reads a number back from the device."""
     from torch.utils._python_dispatch import TorchDispatchMode
-    from vidgen.engine.data import Reader, batches, make_loader
+    from vidgen.engine.feed import Feed
     from vidgen.engine.parts import shared_context
     from vidgen.interfaces import Context
 
@@ -196,7 +196,8 @@ def test_no_step_waits_for_the_device(recipe_of: Callable[..., vidgen.recipe.Rec
     context = shared_context(recipe.job.options, Context(registry=recipe.registry, recipe=recipe.plain()))
     training = train_module.TrainJob(recipe.job.options, context)
     state = train_module.Training(training.recipe, training.context, None)
-    batch = next(batches(make_loader(Reader(state.dataset, 0, None), state.stream, 0, pin=False)))
+    feed = Feed(state.dataset, state.stream, recipe.job.options, seed=0, outputs=tmp_path, device=torch.device("cpu"))
+    batch = next(iter(feed))
     state.train_step([batch])
     with CountReads():
         state.train_step([batch])

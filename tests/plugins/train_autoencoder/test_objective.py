@@ -1,13 +1,14 @@
 """What a step learns from, with an autoencoder whose every number is known."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from vidgen.engine.data import Reader, batches, make_loader
+from vidgen.engine.feed import Feed
 from vidgen.engine.single import Single
 from vidgen.interfaces import Context
 from vidgen.recipe.schema import OptimizerOptions
@@ -100,7 +101,7 @@ def test_a_gradient_of_the_pixels_and_of_the_game_weigh_alike(recipe_of: Callabl
     assert (both - error).norm().item() == pytest.approx(0.5 * error.norm().item(), rel=0.05)
 
 
-def test_no_step_waits_for_the_device(recipe_of: Callable[..., Any]) -> None:
+def test_no_step_waits_for_the_device(recipe_of: Callable[..., Any], tmp_path: Path) -> None:
     """Between loggings nothing reads a number back, with every loss switched on."""
 
     class CountReads(TorchDispatchMode):
@@ -115,7 +116,10 @@ def test_no_step_waits_for_the_device(recipe_of: Callable[..., Any]) -> None:
     context = Context(registry=recipe.registry, recipe=recipe.plain())
     job = TrainAutoencoderJob(recipe.job.options, context)
     training = AutoencoderTraining(job.recipe, job.context, None)
-    batch = next(batches(make_loader(Reader(training.dataset, 0, None), training.stream, 0, pin=False)))
+    feed = Feed(
+        training.dataset, training.stream, job.recipe, seed=0, outputs=tmp_path, device=training.parallel.device
+    )
+    batch = next(iter(feed))
     training.train_step(batch)
     with CountReads():
         training.train_step(batch)

@@ -3,18 +3,31 @@
 import logging
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from itertools import islice
 from math import ceil
 
 from attrs import evolve
 
-from vidgen.engine.data import Ask, Lookup, Position, Reader, Stream, batches, make_loader
+from vidgen.engine.batch import Ask, Position
+from vidgen.engine.data import Lookup, Stream
 from vidgen.engine.encoding import Encoding, open_store
 from vidgen.engine.features import FeatureStore
-from vidgen.engine.parts import Encoders, build_dataset, build_encoders, shared_context
+from vidgen.engine.feed import Feed
+from vidgen.engine.parts import (
+    Encoders,
+    Parts,
+    build_dataset,
+    build_encoders,
+    build_on_meta,
+    shared_context,
+    tokens,
+)
 from vidgen.engine.session import Session, logging_to, owned_folder
-from vidgen.interfaces import Context, Dataset, Parallel, RunInfo
+from vidgen.errors import VidgenError
+from vidgen.interfaces import Context, Dataset, Parallel, RunInfo, Size3
 from vidgen.recipe.schema import EncodeRecipe, FeatureOptions
+from vidgen.rng import address
 
 LOG = logging.getLogger("vidgen")
 
@@ -58,11 +71,19 @@ class EncodeJob:
         lookup = Lookup(dataset, store, epochs=self.features.epochs, needed=False)
         missing, before = self._missing(lookup, encoders.parallel), len(store)
         LOG.info("%s: %d samples are there, %d are missing", store.folder, before, sum(map(len, missing)))
-        pin = encoders.device.type == "cuda"
-        loader = make_loader(Reader(dataset, self.recipe.seed, lookup), missing, self.recipe.num_workers, pin)
+        feed = Feed(
+            dataset,
+            missing,
+            self.recipe,
+            seed=self.recipe.seed,
+            outputs=self.recipe.outputs,
+            device=encoders.device,
+            lookup=lookup,
+            stand_ins=False,  # what cannot be read has no features, and another row has its own
+        )
         encoding, begun = Encoding(encoders, self.recipe.seed, lookup, writes=True), time.perf_counter()
         try:
-            for number, batch in enumerate(batches(loader), start=1):
+            for number, batch in enumerate(feed, start=1):
                 encoding(batch)
                 session.progress.advance("encode", number, len(missing))
                 if session.stopped:
@@ -74,15 +95,33 @@ class EncodeJob:
 
     def _missing(self, lookup: Lookup, parallel: Parallel) -> list[list[Ask]]:
         """What this rank has to encode, in batches of training: every sample that any of its epochs will ask for."""
-        bucketer = self.context.components.build(self.recipe.bucketer, self.context)
+        context = evolve(self.context, tokens=self._tokens)
+        bucketer = context.components.build(self.recipe.bucketer, context)
         stream = Stream(lookup.dataset, bucketer, Position(), None, parallel.rank, parallel.num_ranks)
         per_epoch, missing, seen = stream.steps_per_epoch(), list[list[Ask]](), set[int]()
         for batch in islice(stream, per_epoch * self._epochs(per_epoch)):
-            keys = {lookup.key(ask): ask for ask in batch}
-            new = [ask for key, ask in keys.items() if key not in seen and key not in lookup.store]
-            seen |= keys.keys()
+            new = [ask for ask in batch if self._is_new(ask, lookup, seen)]
             missing += [new] if new else []
         return missing
+
+    def _is_new(self, ask: Ask, lookup: Lookup, seen: set[int]) -> bool:
+        """Also where the media cannot be read: that is found out, and told, in its turn."""
+        try:
+            key = lookup.key(ask, ask.request.row)
+        except VidgenError:
+            key = address(0, "unreadable", ask.request.row)
+        if key in seen or key in lookup.store:
+            return False
+        seen.add(key)
+        return True
+
+    def _tokens(self, size: Size3) -> int:
+        """As training counts them; the model is made, without memory, by the first bucketer that asks."""
+        return tokens(self._training_parts, size)
+
+    @cached_property
+    def _training_parts(self) -> Parts:
+        return build_on_meta(self.recipe, self.context)
 
     def _epochs(self, steps: int) -> int:
         """Of the training, each of so many steps."""

@@ -1,18 +1,20 @@
 """Batches to latents and text features: through the encoders, or from where they were kept."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 import attrs
 import torch
+from attrs import frozen
 from torch import Tensor
 
 from vidgen import weights
 from vidgen.component import InputPath, Selection
 from vidgen.engine import media
-from vidgen.engine.data import Batch, Lookup
+from vidgen.engine.batch import Batch
+from vidgen.engine.data import Lookup
 from vidgen.engine.features import Features, FeatureStore, check_filled
 from vidgen.engine.parts import Encoders
 from vidgen.interfaces import Context, Dataset
@@ -22,6 +24,19 @@ from vidgen.rng import Draws
 WEIGHTS_BY_VALUE = ("from_pretrained",)  # the fingerprint says which weights, wherever they lie
 
 
+@frozen(kw_only=True)
+class Encoded:
+    """What a model is trained on, on the device.
+
+    x: latents (B, C, T, H, W) float32. text: the text encoder's output. valid: (B, T, H, W) bool on the CPU, true where
+    a latent is no padding; None where there is none.
+    """
+
+    x: Tensor
+    text: dict[str, Tensor]
+    valid: Tensor | None
+
+
 class Encoding:
     """The encoders of a run. lookup: where features are kept; None works everything out anew."""
 
@@ -29,15 +44,15 @@ class Encoding:
         self._encoders, self._seed, self._lookup, self._writes = encoders, seed, lookup, writes
         self._stopwatch = Stopwatch(encoders.device)
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Latents (B, C, T, H, W) float32 and the text encoder's output, on the device. The posterior's draws are
-        addressed by (seed, epoch, row), with the epoch of the kept window where windows are kept."""
+    def __call__(self, batch: Batch) -> Encoded:
+        """Encode what is not known yet. The posterior's draws are addressed by (seed, epoch, row), with the epoch of
+        the kept window where windows are kept."""
         with self._stopwatch:
-            fresh = [place for place in range(len(batch.texts)) if place not in batch.features]
-            made = self._encode(batch, fresh) if fresh else None
-            if self._writes and made is not None:
-                self._keep(batch, fresh, *made)
-            return made if made is not None and not batch.features else self._join(batch, fresh, made)
+            latents = {place: one.latents for place, one in batch.features.items()} | self._latents(batch)
+            texts = {place: one.text for place, one in batch.features.items()} | self._texts(batch)
+            if self._writes:
+                self._keep(batch, latents, texts)
+            return self._joined(latents, texts)
 
     def seconds(self) -> float:
         """Spent here since last asked."""
@@ -49,38 +64,57 @@ class Encoding:
             self._lookup.store.write_index()
 
     @torch.no_grad()
-    def _encode(self, batch: Batch, fresh: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
-        encoders, device = self._encoders, self._encoders.device
-        assert batch.video is not None
+    def _latents(self, batch: Batch) -> dict[int, Tensor]:
+        """Of the clips in the batch, by place; each (C, T, H, W) float32."""
+        encoders, latents = self._encoders, dict[int, Tensor]()
         epoch = batch.epoch % self._lookup.epochs if self._lookup else batch.epoch
-        draws = Draws(self._seed, [(epoch, batch.rows[place]) for place in fresh])
-        with encoders.parallel.autocast():
-            x = encoders.vae.encode(media.to_unit(batch.video.to(device)), draws).float()
-            text = encoders.text_encoder.encode([batch.texts[place] for place in fresh])
-        return x, {name: value.to(device) for name, value in text.items()}
+        for group in batch.groups:
+            draws = Draws(self._seed, [(epoch, batch.rows[place]) for place in group.places])
+            with encoders.parallel.autocast():
+                video = media.to_unit(group.video.to(encoders.device, non_blocking=True))
+                x = encoders.vae.encode(video, draws).float()
+            latents |= zip(group.places, x, strict=True)
+        return latents
 
-    def _keep(self, batch: Batch, fresh: list[int], x: Tensor, text: Mapping[str, Tensor]) -> None:
+    @torch.no_grad()
+    def _texts(self, batch: Batch) -> dict[int, dict[str, Tensor]]:
+        """What the text encoder makes of the captions that are not known, by place, without the batch axis."""
+        encoders = self._encoders
+        places = [place for place in range(len(batch.texts)) if place not in batch.features]
+        if not places:
+            return {}
+        with encoders.parallel.autocast():
+            text = encoders.text_encoder.encode([batch.texts[place] for place in places])
+        return {place: {name: value[i] for name, value in text.items()} for i, place in enumerate(places)}
+
+    def _keep(self, batch: Batch, latents: Mapping[int, Tensor], texts: Mapping[int, Mapping[str, Tensor]]) -> None:
         assert self._lookup is not None
-        on_host = {name: value.cpu() for name, value in text.items()}
-        for row, (place, latents) in enumerate(zip(fresh, x.cpu(), strict=True)):
-            parts = {name: value[row] for name, value in on_host.items()}
-            features = Features(latents, parts, batch.texts[place], float(batch.fps[place]))
+        for place in latents.keys() - batch.features.keys():
+            text = {name: value.cpu() for name, value in texts[place].items()}
+            features = Features(latents[place].cpu(), text, batch.texts[place], float(batch.fps[place]))
             self._lookup.store.write(batch.keys[place], features)
 
-    def _join(
-        self, batch: Batch, fresh: list[int], made: tuple[Tensor, dict[str, Tensor]] | None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        device = self._encoders.device
-        latents = {place: one.latents.to(device, non_blocking=True) for place, one in batch.features.items()}
-        texts = {place: one.text for place, one in batch.features.items()}
-        if made is not None:
-            x, text = made
-            latents |= dict(zip(fresh, x, strict=True))
-            texts |= {place: {name: value[row] for name, value in text.items()} for row, place in enumerate(fresh)}
-        order = range(len(batch.texts))
-        names = next(iter(texts.values()))
-        joined = {name: torch.stack([texts[place][name].to(device) for place in order]) for name in names}
-        return torch.stack([latents[place] for place in order]), joined
+    def _joined(self, latents: Mapping[int, Tensor], texts: Mapping[int, Mapping[str, Tensor]]) -> Encoded:
+        device, places = self._encoders.device, range(len(latents))
+        x, valid = padded([latents[place].to(device, non_blocking=True) for place in places])
+        names = texts[0]
+        text = {name: torch.stack([texts[place][name].to(device) for place in places]) for name in names}
+        return Encoded(x=x, text=text, valid=valid)
+
+
+def padded(latents: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """latents: (C, T, H, W) each. Returns (B, C, T, H, W), with zeros behind what is smaller than the largest, and
+    (B, T, H, W) bool on the CPU, true where nothing was put; None when all are of one size."""
+    sizes = [one.shape[1:] for one in latents]
+    if len(set(sizes)) == 1:
+        return torch.stack(list(latents)), None
+    largest = [max(size[axis] for size in sizes) for axis in range(3)]
+    x = latents[0].new_zeros(len(latents), len(latents[0]), *largest)
+    valid = torch.zeros(len(latents), *largest, dtype=torch.bool)
+    for row, (one, (frames, rows, columns)) in enumerate(zip(latents, sizes, strict=True)):
+        x[row, :, :frames, :rows, :columns] = one
+        valid[row, :frames, :rows, :columns] = True
+    return x, valid
 
 
 class Stopwatch:

@@ -1,5 +1,6 @@
 """The components that both jobs put together, and how they meet: through the numbers each declares."""
 
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -8,7 +9,7 @@ from attrs import evolve, frozen
 
 from vidgen.attention import use_backend
 from vidgen.errors import UserError
-from vidgen.interfaces import Autoencoder, Context, Dataset, Parallel, Scheduler, Size3
+from vidgen.interfaces import Autoencoder, Bucketer, Context, Dataset, Parallel, Scheduler, Size3
 from vidgen.recipe.schema import SharedRecipe, TrainRecipe
 from vidgen.rng import address
 
@@ -100,6 +101,28 @@ def build_dataset(context: Context, recipe: TrainRecipe) -> Dataset:
     if dataset.table.num_rows == 0:
         raise UserError(f"dataset: {recipe.dataset.type} has no rows")
     return dataset
+
+
+def build_bucketer(context: Context, recipe: TrainRecipe, parts: Parts) -> Bucketer:
+    """The recipe's bucketer, which knows how many tokens the model makes of a clip.
+
+    Raises: UserError, when its batches hold clips of several sizes and the model takes none such.
+    """
+    bucketer: Bucketer = context.components.build(recipe.bucketer, evolve(context, tokens=partial(tokens, parts)))
+    if bucketer.ragged and "valid" not in parts.model.conditioning:
+        raise UserError(
+            f"bucketer: batches of {recipe.bucketer.type} hold clips of different sizes, which {recipe.model.type} "
+            "cannot be trained with: it takes no `valid`. Use another bucketer, such as bucket, or another model."
+        )
+    return bucketer
+
+
+def tokens(parts: Parts, size: Size3) -> int:
+    """Tokens that the model makes of one clip of `size`, video (T, H, W).
+
+    Raises: UserError, when the autoencoder cannot take it.
+    """
+    return prod(token_grid(parts.vae.latent_size(size), parts.model.patch_size))
 
 
 def compile_blocks(model: Any) -> None:

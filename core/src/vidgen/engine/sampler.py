@@ -13,7 +13,7 @@ from torch import Tensor
 from vidgen import weights
 from vidgen.conditioning import conditioning_for, null_conditioning_for
 from vidgen.engine import media
-from vidgen.engine.data import size_numbers
+from vidgen.engine.batch import size_numbers
 from vidgen.engine.parts import Parts
 from vidgen.errors import UserError
 from vidgen.interfaces import Context, Media, Metric, Size3
@@ -76,7 +76,7 @@ class Sampler:
         self.parts.model.eval()
         with torch.inference_mode(), parts.parallel.autocast():
             text = parts.text_encoder.encode(prompts)
-            sizes = size_numbers(len(tasks), self.size[0], self.size[1:], self.fps)
+            sizes = size_numbers([self.size] * len(tasks), self.fps)
             known = {key: value.to(parts.device) for key, value in {**text, **sizes}.items()}
             conditioning = conditioning_for(parts.model, known)
             negative = None if self.options.negative_prompt is None else [self.options.negative_prompt] * len(tasks)

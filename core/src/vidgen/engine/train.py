@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from itertools import islice
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,24 @@ from torch import Tensor
 from vidgen import runfolder
 from vidgen.conditioning import conditioning_for
 from vidgen.engine import checkpoint
+from vidgen.engine.batch import Batch, Position
 from vidgen.engine.clock import Clock
 from vidgen.engine.comparison import Comparison
-from vidgen.engine.data import Batch, Position, Reader, Stream, batches, make_loader
+from vidgen.engine.data import Stream
 from vidgen.engine.ema import Ema
 from vidgen.engine.encoding import Encoding, make_lookup
+from vidgen.engine.feed import Feed
 from vidgen.engine.optimization import learning_rate, make_optimizer, set_learning_rate
-from vidgen.engine.parts import Parts, build_dataset, build_on_meta, build_parts, describe, shared_context, token_grid
+from vidgen.engine.parts import (
+    Parts,
+    build_bucketer,
+    build_dataset,
+    build_on_meta,
+    build_parts,
+    describe,
+    shared_context,
+    tokens,
+)
 from vidgen.engine.sampler import clip_size, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
 from vidgen.engine.window import Window
@@ -63,6 +73,7 @@ class TrainJob:
     def dry_run(self) -> Mapping[str, str]:
         """See `interfaces.Job`."""
         parts = build_on_meta(self.recipe, self.context)
+        build_bucketer(self.context, self.recipe, parts)
         steps = str(self.recipe.max_steps)
         if self.recipe.max_steps is None:
             stream = make_stream(self.recipe, self.context, build_dataset(self.context, self.recipe), parts, Position())
@@ -136,14 +147,21 @@ class Training:
         """Losses of one batch, (B,) each. Every draw is addressed by (seed, purpose, epoch, row)."""
         parts, device = self.parts, self.parts.device
         draws = Draws(self.recipe.seed, [(batch.epoch, row) for row in batch.rows])
-        sizes = {key: value.to(device) for key, value in batch.sizes().items()}
-        x, text = self.encoding(batch)
-        drop = draws.uniform("drop caption", device=device) < self.model.caption_dropout
-        conditioning = conditioning_for(self.model, sizes, text, {"drop_caption": drop})
+        sizes = {key: value.to(device) for key, value in batch.numbers().items()}
+        encoded = self.encoding(batch)
+        told = {"drop_caption": draws.uniform("drop caption", device=device) < self.model.caption_dropout}
+        valid = encoded.valid
+        if valid is not None:
+            told, valid = {**told, "valid": valid}, valid.to(device, non_blocking=True)
+        conditioning = conditioning_for(self.model, sizes, encoded.text, told)
         # Layers that draw for themselves (dropout, drop path) do so from the global generator: address that, too.
         torch.manual_seed(address(self.recipe.seed, "layers", self.step, self.parallel.rank))
         with self.parallel.autocast():
-            return parts.scheduler.training_losses(self.model, x, conditioning, draws=draws, sizes=sizes)
+            if valid is None:
+                return parts.scheduler.training_losses(self.model, encoded.x, conditioning, draws=draws, sizes=sizes)
+            return parts.scheduler.training_losses(
+                self.model, encoded.x, conditioning, draws=draws, valid=valid, sizes=sizes
+            )
 
     def save(self, session: Session) -> None:
         """Write a checkpoint, unless the loss was lost or this step is saved already. Raises: RunError."""
@@ -188,9 +206,17 @@ class Training:
         """Batches grouped into optimizer steps, with the seconds spent waiting for them, up to the last step."""
         if self._finished():
             return
-        reader, pin = Reader(self.dataset, self.recipe.seed, self.lookup), self.parts.device.type == "cuda"
-        loader = make_loader(reader, self.stream, self.recipe.num_workers, pin)
-        stream = batches(loader)
+        stream = iter(
+            Feed(
+                self.dataset,
+                self.stream,
+                self.recipe,
+                seed=self.recipe.seed,
+                outputs=self.recipe.outputs,
+                device=self.parts.device,
+                lookup=self.lookup,
+            )
+        )
         while not self._finished() and not session.stopped:
             begun = time.perf_counter()
             group = list(islice(stream, self.recipe.accumulation_steps))
@@ -214,11 +240,7 @@ class Training:
         return every is not None and every > 0 and self.step % every == 0
 
     def _tokens(self, step_batches: list[Batch]) -> int:
-        tokens = 0
-        for batch in step_batches:
-            latent = self.parts.vae.latent_size(batch.size)
-            tokens += len(batch.texts) * prod(token_grid(latent, self.model.patch_size))
-        return tokens
+        return sum(tokens(self.parts, size) for batch in step_batches for size in batch.sizes)
 
     def _steps_of_all_epochs(self) -> int | None:
         """Steps in all when epochs are as long as the first; the data decides when training ends."""
@@ -248,7 +270,7 @@ class Training:
 
 def make_stream(recipe: TrainRecipe, context: Context, dataset: Dataset, parts: Parts, start: Position) -> Stream:
     """Batches of this rank from `start` on."""
-    bucketer = context.components.build(recipe.bucketer, context)
+    bucketer = build_bucketer(context, recipe, parts)
     return Stream(dataset, bucketer, start, recipe.epochs, parts.parallel.rank, parts.parallel.num_ranks)
 
 

@@ -147,15 +147,31 @@ class SharedRecipe:
     trackers: list[Selection] = sections("tracker", [{"type": "csv"}], doc="Where numbers and clips go.")
 
 
+@frozen(kw_only=True, slots=False)  # recipes inherit from it beside another class
+class ReadingOptions:
+    """How samples are read, and what becomes of those that cannot be."""
+
+    num_workers: int = option(2, "Processes that read data; 0 reads in the main one.", validator=NOT_NEGATIVE)
+    sample_timeout: float | None = option(
+        60.0,
+        "Seconds to read one sample in; another one stands in for what takes longer. null waits.",
+        validator=validators.optional(POSITIVE),
+    )
+    max_bad_fraction: float = option(
+        0.01,
+        "Stop when more than this share of the samples cannot be read; those are listed in bad_samples.jsonl.",
+        validator=validators.and_(validators.ge(0), validators.le(1)),
+    )
+
+
 @frozen(kw_only=True)
-class TrainRecipe(SharedRecipe):
+class TrainRecipe(SharedRecipe, ReadingOptions):
     """`job: train`."""
 
     max_steps: int | None = option(None, "Train this many steps in all.", validator=OPTIONAL_COUNT)
     epochs: int | None = option(None, "Train this many passes over the data.", validator=OPTIONAL_COUNT)
     batch_size: int = option(1, "Samples per step and rank.", validator=AT_LEAST_ONE)
     accumulation_steps: int = option(1, "Batches per optimizer step.", validator=AT_LEAST_ONE)
-    num_workers: int = option(2, "Processes that read data; 0 reads in the main one.", validator=NOT_NEGATIVE)
     grad_checkpoint: bool = option(False, "Recompute each block in the backward pass: less memory, a third more time.")
     resume: str | None = option(None, "`latest` (of this run's folder, if any), or a checkpoint's or run's folder.")
     max_loss_ratio: float | None = option(

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vidgen.engine import media
-from vidgen.engine.data import size_numbers
-from vidgen.interfaces import Context, Model
+from vidgen.engine.batch import size_numbers
+from vidgen.interfaces import Context, Model, Size3
 from vidgen.rng import Draws
 
 
@@ -58,7 +58,15 @@ def draws_of(rows: Sequence[int]) -> Draws:
 
 def tiny_sizes(context: Context, batch: int) -> dict[str, Tensor]:
     """`height`, `width`, `num_frames`, `fps`, `ar`, (B,) each, of the context's clips."""
-    return size_numbers(batch, context.num_frames or 2, context.image_size or (16, 24), 8.0)
+    return size_numbers([(context.num_frames or 2, *(context.image_size or (16, 24)))] * batch, 8.0)
+
+
+def boxes(clips: Sequence[Size3], whole: Size3) -> Tensor:
+    """What is no padding when clips of latent (T, H, W) lie in a batch as large as `whole`: (B, *whole) bool."""
+    valid = torch.zeros(len(clips), *whole, dtype=torch.bool)
+    for row, size in zip(valid, clips, strict=True):
+        row[tuple(map(slice, size))] = True
+    return valid
 
 
 def write_clip(path: Path, frames: Any, fps: float = 8.0) -> Path:

@@ -45,7 +45,10 @@ class FixedBucketer:
         of frames the table does not tell stay.
         """
         bucket = Bucket(
-            name=f"{self.num_frames} frames", num_frames=self.num_frames, size=self.image_size, batch_size=self.batch_size
+            name=f"{self.num_frames} frames",
+            num_frames=self.num_frames,
+            size=self.image_size,
+            batch_size=self.batch_size,
         )
         frames = _frames(table)
         reason = np.full(table.num_rows, -1, np.int8)
@@ -57,7 +60,9 @@ class FixedBucketer:
             longest = f" (the longest has {int(videos.max())})" if len(videos) else ""
         reasons = (
             f"still images, where num_frames is {self.num_frames}",
-            f"videos of fewer than {self.num_frames} frames{longest}" if self.num_frames > 1 else "rows without a frame",
+            f"videos of fewer than {self.num_frames} frames{longest}"
+            if self.num_frames > 1
+            else "rows without a frame",
         )
         placed = np.where(reason < 0, 0, -1).astype(np.int8)
         return Assignment(buckets=(bucket,), bucket=placed, reasons=reasons, reason=reason)

@@ -6,7 +6,7 @@ import torch
 from attrs import evolve
 from vidgen import Selection
 from vidgen.errors import UserError
-from vidgen.interfaces import Context, Dataset
+from vidgen.interfaces import Bucketer, Context, Dataset
 from vidgen.rng import address
 
 from vidgen_train_autoencoder.critic import build_discriminator
@@ -48,6 +48,17 @@ def build_dataset(selection: Selection, context: Context) -> Dataset:
     if dataset.table.num_rows == 0:
         raise UserError(f"dataset: {selection.type} has no rows")
     return dataset
+
+
+def build_bucketer(selection: Selection, context: Context) -> Bucketer:
+    """Raises: UserError, when its batches hold clips of several sizes."""
+    bucketer: Bucketer = context.components.build(selection, context)
+    if bucketer.ragged:
+        raise UserError(
+            f"bucketer: batches of {selection.type} hold clips of different sizes, which no autoencoder is trained "
+            "with. Use another one, such as fixed or bucket."
+        )
+    return bucketer
 
 
 def build_on_meta(recipe: TrainAutoencoderRecipe, context: Context) -> dict[str, str]:

@@ -21,6 +21,7 @@ from vidgen.recipe.schema import (
     EmaOptions,
     LogOptions,
     OptimizerOptions,
+    ReadingOptions,
     SampleRecipe,
 )
 from vidgen.runfolder import find_checkpoint, read_state
@@ -72,7 +73,7 @@ class EvaluationOptions:
 
 
 @frozen(kw_only=True)
-class TrainAutoencoderRecipe:
+class TrainAutoencoderRecipe(ReadingOptions):
     """`job: train-autoencoder`."""
 
     seed: int = option(42, "Every random number is a function of it.", validator=NOT_NEGATIVE)
@@ -81,7 +82,6 @@ class TrainAutoencoderRecipe:
     max_steps: int | None = option(None, "Train this many steps in all.", validator=OPTIONAL_COUNT)
     epochs: int | None = option(None, "Train this many passes over the data.", validator=OPTIONAL_COUNT)
     batch_size: int = option(1, "Clips per step and rank.", validator=AT_LEAST_ONE)
-    num_workers: int = option(2, "Processes that read data; 0 reads in the main one.", validator=NOT_NEGATIVE)
     num_frames: int | None = option(None, "Video frames per clip.", validator=OPTIONAL_COUNT)
     image_size: tuple[int, int] | None = option(None, "Rows and columns in pixels.", validator=OPTIONAL_SIZE)
     frame_interval: int = option(1, "Take every n-th frame of a clip.", validator=AT_LEAST_ONE)

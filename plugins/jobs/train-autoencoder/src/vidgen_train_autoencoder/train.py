@@ -11,10 +11,12 @@ from attrs import evolve
 from torch import Tensor
 from vidgen import runfolder
 from vidgen.engine import checkpoint, media
+from vidgen.engine.batch import Batch, Position
 from vidgen.engine.checkpoint import Saved
 from vidgen.engine.clock import Clock
-from vidgen.engine.data import Batch, Position, Reader, Stream, batches, make_loader
+from vidgen.engine.data import Stream
 from vidgen.engine.ema import Ema
+from vidgen.engine.feed import Feed
 from vidgen.engine.optimization import learning_rate, make_optimizer, set_learning_rate
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
 from vidgen.engine.window import Window
@@ -28,7 +30,14 @@ from vidgen_train_autoencoder.critic import Critic
 from vidgen_train_autoencoder.evaluation import Evaluation
 from vidgen_train_autoencoder.mixing import Mixing
 from vidgen_train_autoencoder.objective import Objective
-from vidgen_train_autoencoder.parts import build_dataset, build_on_meta, build_vae, describe, shared_context
+from vidgen_train_autoencoder.parts import (
+    build_bucketer,
+    build_dataset,
+    build_on_meta,
+    build_vae,
+    describe,
+    shared_context,
+)
 from vidgen_train_autoencoder.recipe import TRAIN, TrainAutoencoderRecipe
 
 LOG = logging.getLogger("vidgen")
@@ -91,7 +100,7 @@ class AutoencoderTraining:
         if self.critic is not None:
             self.critic.prepare()
         self.dataset = build_dataset(recipe.dataset, context)
-        bucketer = registry.build(recipe.bucketer, context)
+        bucketer = build_bucketer(recipe.bucketer, context)
         ranks = self.parallel.rank, self.parallel.num_ranks
         self.stream = Stream(self.dataset, bucketer, self.position, recipe.epochs, *ranks)
         self.evaluation = self._evaluation()
@@ -120,8 +129,8 @@ class AutoencoderTraining:
     def train_step(self, batch: Batch) -> None:
         """One step of the autoencoder, then one of the discriminator on the same clips. Every draw is addressed: mixing
         by step, posteriors by (epoch, row)."""
-        assert batch.video is not None, "no features are kept"
-        pixels = self.mixing.cut(batch.video, self.step).to(self.parallel.device, non_blocking=True)
+        (group,) = batch.groups  # no features are kept, and ragged batches are refused
+        pixels = self.mixing.cut(group.video, self.step).to(self.parallel.device, non_blocking=True)
         video = media.to_unit(pixels)
         draws = Draws(self.recipe.seed, [(batch.epoch, row) for row in batch.rows])
         # Layers that draw for themselves (dropout) do so from the global generator: address that, too.
@@ -180,8 +189,9 @@ class AutoencoderTraining:
         """Batches with the seconds spent waiting for them, up to the last step."""
         if self._finished():
             return
-        reader, pin = Reader(self.dataset, self.recipe.seed, None), self.parallel.device.type == "cuda"
-        stream = batches(make_loader(reader, self.stream, self.recipe.num_workers, pin))
+        recipe, device = self.recipe, self.parallel.device
+        feed = Feed(self.dataset, self.stream, recipe, seed=recipe.seed, outputs=recipe.outputs, device=device)
+        stream = iter(feed)
         while not self._finished() and not session.stopped:
             begun = time.perf_counter()
             batch = next(stream, None)
