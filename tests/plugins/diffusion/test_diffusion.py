@@ -10,6 +10,7 @@ from vidgen.rng import Draws
 from vidgen_diffusion.betas import named_betas, spaced_betas
 from vidgen_diffusion.frames import GivenFrames, mean_of_frames
 from vidgen_diffusion.loss import DenoisingLoss
+from vidgen_diffusion.padding import clip_sizes, noise_for
 from vidgen_diffusion.prediction import Prediction, data_from, noise_from, target
 from vidgen_diffusion.step_noise import StepNoise
 
@@ -89,13 +90,52 @@ def test_times_are_drawn_within_their_bounds():
     assert seen[0].unique().tolist() == list(range(250, 261))
 
 
-def test_padding_counts_for_nothing():
-    x, valid = latents(), torch.zeros(2, 2, 4, 5)
-    valid[0], valid[1, 0] = 1, 1
+def with_padding() -> tuple[Tensor, Tensor]:
+    """Errors of two clips, (2, 3, 2, 4, 5), and where they are no padding: the second has 1 frame of 3 rows."""
+    valid = torch.zeros(2, 2, 4, 5)
+    valid[0], valid[1, :1, :3] = 1, 1
+    return latents().square(), valid
+
+
+def test_the_mean_of_a_clip_leaves_its_padding_out():
+    error, valid = with_padding()
+    whole, smaller = error[0], error[1, :, :1, :3]
+    torch.testing.assert_close(mean_of_frames(error, None, valid), torch.stack([whole.mean(), smaller.mean()]))
+    error[1, :, 1] = torch.nan
+    assert mean_of_frames(error, None, valid).isfinite().all()
+
+
+def test_of_frames_and_padding_counts_what_both_admit():
+    error, valid = with_padding()
+    mask = torch.tensor([[False, True], [True, True]])
+    expected = torch.stack([error[0, :, 1].mean(), error[1, :, :1, :3].mean()])
+    torch.testing.assert_close(mean_of_frames(error, mask, valid), expected)
+
+
+@pytest.mark.parametrize("of_batch", [True, False])
+def test_padding_counts_for_nothing_in_each_clip_or_in_the_batch(of_batch: bool):
+    x, (_, valid) = latents(), with_padding()
     call: dict[str, Any] = {"noise": latents(seed=2), "t": torch.tensor([3, 700])}
-    error = (call["noise"] - x).square()
-    losses = loss_of()(lambda noisy, t: x, x, {}, **call, valid=valid)
-    torch.testing.assert_close(losses["loss"].mean(), (error * valid[:, None]).sum() / (3 * valid.sum()))
+    error = (call["noise"] - x).square() * valid[:, None]
+    losses = loss_of(of_batch=of_batch)(lambda noisy, t: x, x, {}, **call, valid=valid)
+    sums, counts = error.sum(dim=(1, 2, 3, 4)), 3 * valid.sum(dim=(1, 2, 3))
+    expected = sums.sum() / counts.sum() if of_batch else (sums / counts).mean()
+    torch.testing.assert_close(losses["loss"].mean(), expected)
+
+
+def test_a_padded_clip_gets_the_noise_it_gets_alone():
+    _, valid = with_padding()
+    assert clip_sizes(valid) == [(2, 4, 5), (1, 3, 5)]
+    noise, alone = noise_for(draws(2), latents(), valid), Draws(3, [(1,)])
+    assert torch.equal(noise[0], draws(2).normal("noise", SHAPE)[0])
+    assert torch.equal(noise[1, :, :1, :3], alone.normal("noise", (3, 1, 3, 5))[0])
+    assert not noise[1, :, 1:].any() and not noise[1, :, :, 3:].any()
+    assert torch.equal(noise_for(draws(2), latents(), None), draws(2).normal("noise", SHAPE))
+
+
+def test_padding_of_another_shape_is_refused():
+    with pytest.raises(UserError, match=r"valid has shape \(2, 2\), but the latents need \(2, 2, 4, 5\)"):
+        loss_of()(lambda x, t: x, latents(), {}, draws=draws(2), valid=torch.ones(2, 2))
 
 
 def test_frames_outside_the_mask_are_shown_clean_and_not_learned():

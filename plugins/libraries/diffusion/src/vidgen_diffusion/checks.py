@@ -42,6 +42,15 @@ def training_mask(mask: Tensor, x: Tensor) -> None:
         raise UserError(f"the training mask holds {mask.dtype}, but needs booleans: true where a frame is noised.")
 
 
+def padding(valid: Tensor, x: Tensor) -> None:
+    """Refuse anything but (B, T, H, W)."""
+    wanted = (x.shape[0], *x.shape[2:])
+    if valid.shape != wanted:
+        raise UserError(
+            f"valid has shape {tuple(valid.shape)}, but the latents need {wanted}: true where one is no padding."
+        )
+
+
 def sampling_mask(mask: Tensor, z: Tensor) -> None:
     """Refuse anything but (B, T) numbers in [0, 1]."""
     _mask_shape(mask, z)

@@ -16,12 +16,21 @@ def over_latents(frames: Tensor) -> Tensor:
     return frames[..., :, None, :, None, None]
 
 
-def mean_of_frames(error: Tensor, mask: Tensor | None) -> Tensor:
-    """(B, C, T, H, W) -> (B,): the mean over all, or over the true frames of mask (B, T). NaN where there is none."""
+def mean_of_frames(error: Tensor, mask: Tensor | None, valid: Tensor | None = None) -> Tensor:
+    """(B, C, T, H, W) -> (B,): the mean over all, or over what lies in true frames of mask (B, T) and where valid
+    (B, T, H, W) is not 0. NaN where there is none."""
+    if valid is not None:
+        return _mean_of_latents(error, mask, valid)
     error = error.mean(dim=(1, 3, 4))
     if mask is None:
         return error.mean(dim=1)
     return torch.where(mask, error, 0.0).sum(dim=1) / mask.sum(dim=1)
+
+
+def _mean_of_latents(error: Tensor, mask: Tensor | None, valid: Tensor) -> Tensor:
+    counted = valid.bool() if mask is None else valid.bool() & mask[:, :, None, None]
+    sums = torch.where(counted[:, None], error, 0.0).sum(dim=(1, 2, 3, 4))
+    return sums / (counted.sum(dim=(1, 2, 3)) * error.shape[1])
 
 
 def active_frames(grid: Tensor, mask: Tensor, num_timesteps: int) -> Tensor:

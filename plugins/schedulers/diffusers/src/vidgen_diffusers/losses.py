@@ -12,6 +12,7 @@ from vidgen.guidance.denoiser import Denoiser, guide
 from vidgen.rng import Draws
 from vidgen_diffusion import checks
 from vidgen_diffusion.frames import mean_of_frames, over_latents
+from vidgen_diffusion.padding import noise_for
 
 from vidgen_diffusers.families import Target
 
@@ -41,19 +42,23 @@ class PathLoss:
         mask: Tensor | None = None,
         noise: Tensor | None = None,
         t: Tensor | None = None,
+        valid: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """See `vidgen.interfaces.Scheduler.training_losses`. Raises: UserError."""
         if mask is not None:
             checks.training_mask(mask, x)
+        if valid is not None:
+            checks.padding(valid, x)
+            valid = valid.to(x.device)
         if t is None:
             t = self.draw(checks.drawn(draws, len(x), "t"), x.device)
         else:
             self.check(t, len(x))
         if noise is None:
-            noise = checks.drawn(draws, len(x), "noise").normal("noise", x.shape[1:], device=x.device)
+            noise = noise_for(checks.drawn(draws, len(x), "noise"), x, valid)
         checks.same_shape("noise", noise, x)
         error = self._squared_error(model, x, conditioning, noise=noise, t=t, mask=mask)
-        return {"loss": mean_of_frames(error, mask) * self.weight(t)}
+        return {"loss": mean_of_frames(error, mask, valid) * self.weight(t)}
 
     def _squared_error(
         self,

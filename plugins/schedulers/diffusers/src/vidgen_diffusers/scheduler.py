@@ -52,6 +52,7 @@ class DiffusersScheduler:
         mask: Tensor | None = None,
         noise: Tensor | None = None,
         t: Tensor | None = None,
+        valid: Tensor | None = None,
         sizes: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Squared error of the prediction at a level of noise per sample, averaged over the frames that are learned.
@@ -59,10 +60,11 @@ class DiffusersScheduler:
         x: clean latents (B, C, T, H, W). mask: (B, T) bool, true where a frame is noised and learned; the others reach
         the model clean. noise: of x's shape, used as given. t: (B,) in the model's own units, used as given: whole
         numbers where the class has a table. draws: for t (purpose `timestep`) and noise (`noise`), when not given.
+        valid: (B, T, H, W) bool, true where a latent is no padding; only those count.
 
         Returns `loss` (B,); NaN for a sample without a true frame in its mask. Raises: UserError.
         """
-        return self.family.losses(model, x, conditioning, draws=draws, mask=mask, noise=noise, t=t)
+        return self.family.losses(model, x, conditioning, draws=draws, mask=mask, noise=noise, t=t, valid=valid)
 
     @torch.no_grad()
     def sample(

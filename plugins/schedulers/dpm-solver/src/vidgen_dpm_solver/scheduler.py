@@ -58,6 +58,7 @@ class DPMSolver:
         mask: Tensor | None = None,
         noise: Tensor | None = None,
         t: Tensor | None = None,
+        valid: Tensor | None = None,
         sizes: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Squared error of the prediction at a whole step per sample, averaged over the frames that are learned.
@@ -70,7 +71,7 @@ class DPMSolver:
                 "prediction_type: score is for sampling a model that was trained elsewhere: to train one, set "
                 "prediction_type: epsilon, sample or v_prediction."
             )
-        return self._loss(model, x, conditioning, draws=draws, mask=mask, noise=noise, t=t)
+        return self._loss(model, x, conditioning, draws=draws, mask=mask, noise=noise, t=t, valid=valid)
 
     @torch.no_grad()
     def sample(

@@ -49,6 +49,7 @@ class EulerAncestral:
             bounds=bounds(rank, ranks, total) if options.timestep_sampling == "stratified" else (0, total - 1),
             snr_gamma=options.snr_gamma,
             noise_offset=options.noise_offset,
+            of_batch=True,
         )
 
     def training_losses(
@@ -61,8 +62,8 @@ class EulerAncestral:
         mask: Tensor | None = None,
         noise: Tensor | None = None,
         t: Tensor | None = None,
-        sizes: Mapping[str, Tensor] | None = None,
         valid: Tensor | None = None,
+        sizes: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Squared error of the prediction at a step per sample, averaged over the frames that are learned.
 

@@ -3,6 +3,8 @@
 Letters: B samples, C channels, T latent frames.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from vidgen_diffusion import checks
@@ -10,6 +12,13 @@ from vidgen_diffusion.frames import mean_of_frames
 
 from vidgen_iddpm.gaussian import Gaussian, Level, data_from_noise, learned_log_variance, posterior
 from vidgen_iddpm.likelihood import BITS, discrete_log_likelihood, normal_kl
+
+
+class Counted(NamedTuple):
+    """What a loss is averaged over; see `vidgen_diffusion.frames.mean_of_frames`. mask: (B, T). valid: (B, T, H, W)."""
+
+    mask: Tensor | None = None
+    valid: Tensor | None = None
 
 
 def halves(out: Tensor, channels: int) -> tuple[Tensor, Tensor]:
@@ -30,10 +39,10 @@ def step_distribution(
     return Gaussian(posterior(data, x_t, level).mean, log_variance), data
 
 
-def bound_term(x: Tensor, x_t: Tensor, p: Gaussian, t: Tensor, level: Level, mask: Tensor | None) -> Tensor:
+def bound_term(x: Tensor, x_t: Tensor, p: Gaussian, t: Tensor, level: Level, counted: Counted) -> Tensor:
     """This step's share of the variational bound in bits per element, (B,): the divergence from the true posterior,
     or at t = 0 the data's negative log-likelihood (arXiv 2006.11239, equation 5)."""
     divergence = normal_kl(posterior(x, x_t, level), p)
     surprise = -discrete_log_likelihood(x, p)
     first = (t == 0).view(-1, *[1] * (x.dim() - 1))
-    return mean_of_frames(torch.where(first, surprise, divergence), mask) / BITS
+    return mean_of_frames(torch.where(first, surprise, divergence), *counted) / BITS

@@ -15,13 +15,14 @@ from vidgen.rng import Draws
 from vidgen_diffusion import checks
 from vidgen_diffusion.betas import named_betas
 from vidgen_diffusion.frames import mean_of_frames, over_latents
+from vidgen_diffusion.padding import noise_for
 
 from vidgen_iddpm import IDDPMOptions
 from vidgen_iddpm.descent import Descent, times_of
 from vidgen_iddpm.frames import JoiningFrames
 from vidgen_iddpm.gaussian import Gaussian, GaussianDiffusion, Level, add_noise, noise_from_data
 from vidgen_iddpm.likelihood import BITS, normal_kl
-from vidgen_iddpm.losses import bound_term, halves, step_distribution
+from vidgen_iddpm.losses import Counted, bound_term, halves, step_distribution
 from vidgen_iddpm.respacing import kept_steps
 from vidgen_iddpm.steps import Step, Steps
 
@@ -56,6 +57,7 @@ class IDDPM:
         mask: Tensor | None = None,
         noise: Tensor | None = None,
         t: Tensor | None = None,
+        valid: Tensor | None = None,
         sizes: Mapping[str, Tensor] | None = None,
         weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
@@ -63,15 +65,17 @@ class IDDPM:
         variance, whose gradient reaches the variance alone; or that bound alone (use_kl).
 
         x: clean latents (B, C, T, H, W). mask: (B, T) bool, true where a frame is noised and learned; the others reach
-        the model at the lowest level of noise. t: (B,) int64 in 0..S-1, used as given. weights: (S,), a factor on the
-        squared error for each t.
+        the model at the lowest level of noise. t: (B,) int64 in 0..S-1, used as given. valid: (B, T, H, W) bool, true
+        where a latent is no padding; only those count. weights: (S,), a factor on the squared error for each t.
 
         Returns `loss` (B,) and its parts `mse` and `vb` (bits per element), each (B,); NaN for a sample without a true
         frame in its mask. Raises: UserError.
         """
         t = self._checked_times(x, t, draws, mask)
+        if valid is not None:
+            checks.padding(valid, x)
         if noise is None:
-            noise = checks.drawn(draws, len(x), "noise").normal("noise", x.shape[1:], device=x.device)
+            noise = noise_for(checks.drawn(draws, len(x), "noise"), x, valid)
         checks.same_shape("noise", noise, x)
         clean = x.to(torch.promote_types(x.dtype, torch.float32))
         level = self.process.level(t, clean)
@@ -80,7 +84,8 @@ class IDDPM:
             x_t = torch.where(over_latents(mask), x_t, add_noise(clean, noise, self.process.level(0 * t, clean)))
         denoiser = guide(model, conditioning, None, 1.0, x.shape[1])
         out = denoiser(x_t.to(x.dtype), self._model_times(t), x_mask=mask).to(clean.dtype)
-        return self._losses(clean, noise, x_t, out, t=t, level=level, mask=mask, weights=weights)
+        counted = Counted(mask, None if valid is None else valid.to(x.device))
+        return self._losses(clean, noise, x_t, out, t=t, level=level, counted=counted, weights=weights)
 
     def draw_timesteps(self, draws: Draws, device: torch.device | str = "cpu") -> Tensor:
         """Steps for training, (B,) int64 in 0..S-1: evenly."""
@@ -177,7 +182,7 @@ class IDDPM:
             x_t = add_noise(x, noise, level)
             out = model(x_t, self._model_times(t), **conditioning)
             p, data = self.step_distribution(out, x_t, level, clip=clip_denoised)
-            parts["vb"].append(bound_term(x, x_t, p, t, level, None))
+            parts["vb"].append(bound_term(x, x_t, p, t, level, Counted()))
             parts["xstart_mse"].append(mean_of_frames((data - x).square(), None))
             parts["mse"].append(mean_of_frames((noise_from_data(x_t, data, level) - noise).square(), None))
         by_step = {name: torch.stack(values, dim=1) for name, values in parts.items()}
@@ -203,21 +208,21 @@ class IDDPM:
         *,
         t: Tensor,
         level: Level,
-        mask: Tensor | None,
+        counted: Counted,
         weights: Tensor | None,
     ) -> dict[str, Tensor]:
         if self.options.use_kl:
             p, _ = self.step_distribution(out, x_t, level)
-            return {"loss": bound_term(x, x_t, p, t, level, None) * len(self.process)}
+            return {"loss": bound_term(x, x_t, p, t, level, Counted(valid=counted.valid)) * len(self.process)}
         error = ((x if self.options.predict_xstart else noise) - out[:, : x.shape[1]]).square()
         if weights is not None:
             checks.weight_table(weights, t, len(self.process))
             error = error * weights.to(error)[t].view(-1, 1, 1, 1, 1)
-        losses = {"mse": mean_of_frames(error, mask)}
+        losses = {"mse": mean_of_frames(error, *counted)}
         if self.options.learn_sigma:
             predicted, v = halves(out, x.shape[1])
             p, _ = self.step_distribution(torch.cat([predicted.detach(), v], dim=1), x_t, level)
-            losses["vb"] = bound_term(x, x_t, p, t, level, mask)
+            losses["vb"] = bound_term(x, x_t, p, t, level, counted)
             if self.options.rescale_learned_sigmas:
                 losses["vb"] = losses["vb"] * (len(self.process) / 1000)
         return {"loss": sum(losses.values(), torch.zeros_like(losses["mse"])), **losses}

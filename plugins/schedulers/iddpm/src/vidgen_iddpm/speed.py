@@ -57,13 +57,14 @@ class SpeedIDDPM(IDDPM):
         mask: Tensor | None = None,
         noise: Tensor | None = None,
         t: Tensor | None = None,
+        valid: Tensor | None = None,
         sizes: Mapping[str, Tensor] | None = None,
         weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """As `IDDPM.training_losses`, weighed by `weights` unless others are given."""
         own = self.weights if weights is None else weights
         return super().training_losses(
-            model, x, conditioning, draws=draws, mask=mask, noise=noise, t=t, sizes=sizes, weights=own
+            model, x, conditioning, draws=draws, mask=mask, noise=noise, t=t, valid=valid, sizes=sizes, weights=own
         )
 
 

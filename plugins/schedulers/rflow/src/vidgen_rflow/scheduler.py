@@ -14,6 +14,7 @@ from vidgen.interfaces import Context
 from vidgen.rng import Draws
 from vidgen_diffusion import checks
 from vidgen_diffusion.frames import active_frames, mean_of_frames, over_latents
+from vidgen_diffusion.padding import noise_for
 
 from vidgen_rflow import RFlowOptions
 from vidgen_rflow.path import add_noise, joining_frames, shift_timesteps, step_sizes, time_grid
@@ -48,34 +49,38 @@ class RFlow:
         mask: Tensor | None = None,
         noise: Tensor | None = None,
         t: Tensor | None = None,
+        valid: Tensor | None = None,
         sizes: Mapping[str, Tensor] | None = None,
         weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Squared error of the predicted velocity at a time per sample, averaged over the frames that are learned.
 
         x: clean latents (B, C, T, H, W). conditioning: what the model takes, and nothing else. mask: (B, T) bool, true
-        where a frame is noised and learned; the others reach the model clean. noise: of x's shape. t: (B,) in
-        [0, num_timesteps], used as given. draws: for t (purpose `timestep`) and noise (`noise`) when they are not
-        given. sizes: `height`, `width`, `num_frames`, each (B,), for the timestep transform of a model that does not
-        take them. weights: (num_timesteps,), a factor on the error for each whole t.
+        where a frame is noised and learned; the others reach the model clean. noise: of x's shape. t: (B,) in [0,
+        num_timesteps], used as given. draws: for t (purpose `timestep`) and noise (`noise`) when they are not given.
+        valid: (B, T, H, W) bool, true where a latent is no padding; only those count. sizes: `height`, `width`,
+        `num_frames`, each (B,), for the timestep transform of a model that does not take them. weights:
+        (num_timesteps,), a factor on the error for each whole t.
 
         Returns `loss` (B,); NaN for a sample without a true frame in its mask. Raises: UserError.
         """
         if mask is not None:
             checks.training_mask(mask, x)
+        if valid is not None:
+            checks.padding(valid, x)
         if t is None:
             height_width_frames = self._clip_sizes(conditioning, sizes, x, x.device)
             t = self.draw_timesteps(checks.drawn(draws, len(x), "t"), height_width_frames, device=x.device)
         else:
             checks.times(t, len(x), self.num_timesteps)
         if noise is None:
-            noise = checks.drawn(draws, len(x), "noise").normal("noise", x.shape[1:], device=x.device)
+            noise = noise_for(checks.drawn(draws, len(x), "noise"), x, valid)
         checks.same_shape("noise", noise, x)
         error = self._squared_error(model, x, conditioning, noise=noise, t=t, mask=mask)
         if weights is not None:
             checks.weight_table(weights, t, self.num_timesteps)
             error = error * weights.to(error)[t].view(-1, 1, 1, 1, 1)
-        return {"loss": mean_of_frames(error, mask)}
+        return {"loss": mean_of_frames(error, mask, None if valid is None else valid.to(x.device))}
 
     def draw_timesteps(
         self,
