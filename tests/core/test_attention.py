@@ -4,7 +4,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from vidgen.attention import AttentionLayer, Backend, Explicit, KeyMask, Sdpa, key_mask, use_backend
+from vidgen.attention import (
+    AttentionLayer,
+    Backend,
+    Explicit,
+    KeyMask,
+    Sdpa,
+    Segments,
+    key_mask,
+    segments,
+    use_backend,
+)
 
 BACKENDS = pytest.mark.parametrize("backend", [Sdpa(), Explicit()], ids=["sdpa", "explicit"])
 MASK = torch.tensor([[1, 0, 1, 1, 0, 0, 1], [0, 0, 0, 0, 0, 1, 0]])
@@ -42,26 +52,39 @@ def test_both_forms_of_a_mask_name_the_same_keys() -> None:
     assert keys.offsets.tolist() == [0, 4, 5, 9, 10]
 
 
+LENGTHS = [(1, 2, 3), (1, 2, 3), (1, 1, 7), (2, 4, 1)]
+"""(sequences, queries, keys): 13 queries and 15 keys in all."""
+
+
+def rows(queries: int = 13, keys: int = 15) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(1)
+    return torch.randn(queries, 3, 4), torch.randn(keys, 3, 4), torch.randn(keys, 3, 4)
+
+
+def one_by_one(q: Tensor, k: Tensor, v: Tensor, packed: Segments) -> Tensor:
+    """The formula for each sequence by itself, by their offsets."""
+    made = []
+    for b in range(len(packed.q_offsets) - 1):
+        own_q, own_k = (slice(int(ends[b]), int(ends[b + 1])) for ends in (packed.q_offsets, packed.k_offsets))
+        counts = slice(None) if packed.mask is None else packed.mask.valid[b, 0, 0]
+        own = [q[own_q], k[own_k][counts], v[own_k][counts]]
+        made.append(Explicit()(*(part.transpose(0, 1)[None] for part in own))[0].transpose(0, 1))
+    return torch.cat(made)
+
+
 @BACKENDS
 def test_packed_sequences_attend_to_their_own_keys_alone(backend: Backend) -> None:
-    q, k, v = (part[0].transpose(0, 1) for part in parts())  # (N, K, E)
-    q_ends, k_ends = torch.tensor([0, 2, 5]), torch.tensor([0, 6, 7])
-    out = backend.packed(q, k, v, q_ends, k_ends)
-    for b in range(2):
-        own = [
-            part[start[b] : start[b + 1]].transpose(0, 1)[None]
-            for part, start in ((q, q_ends), (k, k_ends), (v, k_ends))
-        ]
-        torch.testing.assert_close(out[q_ends[b] : q_ends[b + 1]], Explicit()(*own)[0].transpose(0, 1))
+    packed = segments(LENGTHS, torch.device("cpu"))
+    assert packed.runs == ((2, 2, 3), (1, 1, 7), (2, 4, 1))
+    assert packed.q_offsets.tolist() == [0, 2, 4, 5, 9, 13]
+    assert packed.k_offsets.tolist() == [0, 3, 6, 13, 14, 15]
+    torch.testing.assert_close(backend.packed(*rows(), packed), one_by_one(*rows(), packed))
 
 
 @BACKENDS
-def test_padding_behind_packed_sequences_is_finite_and_touches_nothing(backend: Backend) -> None:
-    q, k, v = (part[0].transpose(0, 1) for part in parts())
-    q_ends, k_ends = torch.tensor([0, 2, 4]), torch.tensor([0, 2, 3])
-    out = backend.packed(q, k, v, q_ends, k_ends)
-    assert out.isfinite().all()
-    torch.testing.assert_close(out[:4], backend.packed(q[:4], k[:3], v[:3], q_ends, k_ends))
+def test_packed_sequences_may_have_keys_that_do_not_count(backend: Backend) -> None:
+    packed = segments([(1, 4, 7), (1, 1, 7)], torch.device("cpu"), MASK)
+    torch.testing.assert_close(backend.packed(*rows(5, 14), packed), one_by_one(*rows(5, 14), packed))
 
 
 class Counting(TorchDispatchMode):
@@ -70,27 +93,29 @@ class Counting(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.names: list[str] = []
+        self.largest = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         self.names.append(str(func))
-        return func(*args, **(kwargs or {}))
+        out = func(*args, **(kwargs or {}))
+        self.largest = max(self.largest, out.numel() if isinstance(out, Tensor) else 0)
+        return out
 
 
-def test_packing_loops_over_no_samples_and_reads_nothing_back() -> None:
-    """As many operations for 2 sequences as for 16, and all of them possible where there are no values."""
+def test_packing_takes_one_call_for_sequences_alike_and_reads_nothing_back() -> None:
+    """As many operations for 2 sequences as for 16, none of whose results grows with their square."""
     counts = []
     for batch in (2, 16):
-        rows, heads = torch.randn(batch * 3, 1, 4), torch.arange(batch + 1) * 3
+        q, with_mask = torch.randn(batch * 3, 1, 4), torch.ones(batch, 3)
         with Counting() as seen:
-            Sdpa().packed(rows, rows, rows, heads, heads)
-            key_mask(torch.ones(batch, 3), batch)
+            Sdpa().packed(q, q, q, segments([(1, 3, 3)] * batch, q.device, with_mask))
         counts.append(len(seen.names))
+        assert seen.largest <= batch * 3 * 4
         assert not [name for name in seen.names if "local_scalar" in name or "nonzero" in name]
     assert counts[0] == counts[1]
     meta = torch.empty(6, 1, 4, device="meta")
-    ends = torch.empty(3, dtype=torch.int64, device="meta")
-    assert Sdpa().packed(meta, meta, meta, ends, ends).shape == (6, 1, 4)
-    assert key_mask(torch.ones(2, 3, device="meta"), 4).valid.shape == (4, 1, 1, 3)
+    packed = segments([(2, 3, 3)], meta.device, torch.ones(2, 3, device="meta"))
+    assert Sdpa().packed(meta, meta, meta, packed).shape == (6, 1, 4)
 
 
 def test_a_whole_model_changes_its_backend_from_outside() -> None:

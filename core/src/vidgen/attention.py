@@ -7,6 +7,7 @@ ones are components of kind `attention`.
 Letters: B sequences, K heads, E head width, Nq queries, Nk keys. Scores are scaled by 1 / sqrt(E).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -41,6 +42,40 @@ def key_mask(mask: Tensor, batch: int) -> KeyMask:
     return KeyMask(valid[:, None, None], order, offsets)
 
 
+class Segments(NamedTuple):
+    """Sequences of several lengths that lie one behind the other, in the two forms that kernels want; made once per
+    forward by `segments`.
+
+    runs: on the host: (sequences, queries of each, keys of each), for sequences alike that follow each other.
+    q_offsets, k_offsets: (B + 1,) int32 on the device: sequence b has the queries q_offsets[b] : q_offsets[b + 1], and
+        likewise keys.
+    mask: which keys count, of all sequences, which have equally many then; None: all count. run_masks: the same for
+        each run; empty without a mask.
+    """
+
+    runs: tuple[tuple[int, int, int], ...]
+    q_offsets: Tensor
+    k_offsets: Tensor
+    mask: KeyMask | None = None
+    run_masks: tuple[KeyMask, ...] = ()
+
+
+def segments(lengths: Sequence[tuple[int, int, int]], device: torch.device, mask: Tensor | None = None) -> Segments:
+    """lengths: (sequences, queries of each, keys of each), in order, each 1 or more. mask: (B, Nk), not 0 where a key
+    counts, where all sequences have Nk keys. Nothing is read back from the device."""
+    runs: list[tuple[int, int, int]] = []
+    for count, queries, keys in lengths:
+        if runs and runs[-1][1:] == (queries, keys):
+            count += runs.pop()[0]
+        runs.append((count, queries, keys))
+    counts = [count for count, _, _ in runs]
+    ends = [_offsets(counts, [run[place] for run in runs], device) for place in (1, 2)]
+    if mask is None:
+        return Segments(tuple(runs), *ends)
+    run_masks = tuple(key_mask(part, len(part)) for part in mask.split(counts))
+    return Segments(tuple(runs), *ends, key_mask(mask, len(mask)), run_masks)
+
+
 class Backend(Protocol):
     """How attention is worked out. Results of all backends agree within rounding."""
 
@@ -48,34 +83,36 @@ class Backend(Protocol):
         """q: (B, K, Nq, E); k, v: (B, K, Nk, E). keys: which keys count; None: all. Returns (B, K, Nq, E)."""
         ...
 
-    def packed(self, q: Tensor, k: Tensor, v: Tensor, q_offsets: Tensor, k_offsets: Tensor) -> Tensor:
-        """Several sequences of different lengths one behind the other, each attending to its own keys alone.
+    def packed(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+        """Several sequences one behind the other, each attending to its own keys alone.
 
-        q: (M, K, E) and k, v: (L, K, E), all sequences' queries and keys; sequence b has q[q_offsets[b] :
-        q_offsets[b + 1]] and likewise keys; offsets: (B + 1,) integers from 0. Rows behind the last offset are
-        padding: their results are finite and mean nothing. Returns (M, K, E).
+        q: (M, K, E) and k, v: (L, K, E), all sequences' queries and keys, all of which lie in `segments`. Returns
+        (M, K, E).
         """
         ...
 
 
-class PackedByMask:
-    """Gives a backend that takes masks its `packed`: a block-diagonal mask, so work and memory grow with M * L."""
+class PackedByRuns:
+    """Gives a backend its `packed`: one call for each run of sequences alike, without padding or a mask over all."""
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, keys: KeyMask | None = None) -> Tensor:
-        """See `Backend`; `keys.valid` may be (B, 1, Nq, Nk) here."""
+        """See `Backend`."""
         raise NotImplementedError
 
-    def packed(self, q: Tensor, k: Tensor, v: Tensor, q_offsets: Tensor, k_offsets: Tensor) -> Tensor:
+    def packed(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """See `Backend`."""
-        of_query, of_key = (_sequence_of(part, ends) for part, ends in ((q, q_offsets), (k, k_offsets)))
-        last = len(k_offsets) - 2
-        own = of_query.clamp(max=last)[:, None] == of_key  # padding asks in the name of the last sequence
-        keys = KeyMask(own[None, None], of_key, k_offsets)
-        q, k, v = (part.transpose(0, 1)[None] for part in (q, k, v))
-        return self(q, k, v, keys)[0].transpose(0, 1)
+        of_queries = [count * queries for count, queries, _ in segments.runs]
+        of_keys = [count * keys for count, _, keys in segments.runs]
+        masks = segments.run_masks or (None,) * len(segments.runs)
+        made = []
+        parts = zip(segments.runs, q.split(of_queries), k.split(of_keys), v.split(of_keys), masks, strict=True)
+        for (count, _, _), *rows, keys in parts:
+            alike = [part.unflatten(0, (count, -1)).transpose(1, 2) for part in rows]  # (sequences, K, N, E)
+            made.append(self(*alike, keys).transpose(1, 2).flatten(0, 1))
+        return torch.cat(made)
 
 
-class Sdpa(PackedByMask):
+class Sdpa(PackedByRuns):
     """torch's scaled_dot_product_attention, which chooses a fused kernel for the device."""
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, keys: KeyMask | None = None) -> Tensor:
@@ -83,7 +120,7 @@ class Sdpa(PackedByMask):
         return scaled_dot_product_attention(q, k, v, attn_mask=None if keys is None else keys.valid)
 
 
-class Explicit(PackedByMask):
+class Explicit(PackedByRuns):
     """The formula, written out: softmax(q k^T / sqrt(E)) v, probabilities in float32."""
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, keys: KeyMask | None = None) -> Tensor:
@@ -99,12 +136,22 @@ class AttentionLayer(nn.Module):
 
     backend: Backend = Sdpa()
 
+    @torch.compiler.disable  # compiled code would be made anew for every batch: its runs are numbers on the host
+    def attend_packed(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+        """See `Backend.packed`."""
+        return self.backend.packed(q, k, v, segments)
+
 
 def use_backend(module: nn.Module, backend: Backend) -> None:
     """Let every attention layer of `module` use `backend`."""
     for layer in module.modules():
         if isinstance(layer, AttentionLayer):
             layer.backend = backend
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor from the CPU, brought to a GPU without waiting for what that is doing."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def build_sdpa(options: object, context: Context) -> Sdpa:
@@ -117,7 +164,7 @@ def build_explicit(options: object, context: Context) -> Explicit:
     return Explicit()
 
 
-def _sequence_of(rows: Tensor, offsets: Tensor) -> Tensor:
-    """Which sequence each row belongs to; rows behind the last offset get the number of sequences."""
-    places = torch.arange(len(rows), device=rows.device)
-    return torch.searchsorted(offsets[1:].long(), places, right=True)
+def _offsets(counts: list[int], lengths: list[int], device: torch.device) -> Tensor:
+    """Where sequences begin, and where the last one ends: counts[i] of lengths[i] each, (B + 1,) int32."""
+    each = torch.repeat_interleave(torch.tensor(lengths, device="cpu"), torch.tensor(counts, device="cpu"))
+    return to_device(nn.functional.pad(each.cumsum(0), (1, 0)).int(), device)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from vidgen import UserError
-from vidgen.attention import Explicit, Sdpa, key_mask
+from vidgen.attention import Explicit, Sdpa, key_mask, segments
 from vidgen.interfaces import Context
 from vidgen_flash_attn import FlashAttnOptions
 from vidgen_flash_attn.backend import FlashAttention, build
@@ -57,10 +57,23 @@ def test_masked_keys_are_packed_and_the_result_is_that_of_the_mask() -> None:
     torch.testing.assert_close(Eager(Formula())(q, k, v, keys), Explicit()(q, k, v, keys))
 
 
+def rows() -> tuple[Tensor, Tensor, Tensor]:
+    """Two sequences of 5 queries and 7 keys, one behind the other."""
+    q, k, v = (part.transpose(1, 2).flatten(0, 1) for part in parts())
+    return q, k, v
+
+
 def test_packed_sequences_are_handed_over() -> None:
-    q, k, v = (part[0].transpose(0, 1) for part in parts())
-    ends = torch.tensor([0, 2, 5]), torch.tensor([0, 3, 7])
-    torch.testing.assert_close(Eager(Formula()).packed(q, k, v, *ends), Explicit().packed(q, k, v, *ends))
+    several = segments([(1, 2, 3), (2, 4, 1), (1, 1, 9)], torch.device("cpu"))
+    q, k, v = (torch.cat([part, part])[:n] for part, n in zip(rows(), (11, 14, 14), strict=True))
+    torch.testing.assert_close(Eager(Formula()).packed(q, k, v, several), Explicit().packed(q, k, v, several))
+
+
+def test_of_packed_sequences_too_masked_keys_are_left_out() -> None:
+    mask = torch.tensor([[1, 0, 1, 1, 0, 0, 1], [0, 0, 0, 0, 0, 1, 0]])
+    several = segments([(1, 4, 7), (1, 6, 7)], torch.device("cpu"), mask)
+    q, k, v = rows()
+    torch.testing.assert_close(Eager(Formula()).packed(q, k, v, several), Explicit().packed(q, k, v, several))
 
 
 def test_what_the_kernels_cannot_take_goes_to_torch() -> None:

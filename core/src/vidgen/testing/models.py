@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidgen.attention import Explicit, key_mask
+from vidgen.attention import Explicit, key_mask, segments
 from vidgen.rng import torch_generator
 from vidgen.testing.declared import declares
 from vidgen.testing.subject import ROWS, Subject, alike, devices, seeded, steady
@@ -129,18 +129,28 @@ def _attends(subject: Subject) -> Iterator[str]:
 
 def _attends_packed(subject: Subject, parts: Sequence[Tensor], tolerance: float) -> Iterator[str]:
     """parts: (B, N, K, E) queries, keys and values, of which sequences of several lengths are packed."""
-    lengths = [(5, 5, 5), (7, 2, 1), (7, 2, 1)]
+    lengths = [(1, 5, 7), (1, 5, 2), (1, 4, 1)]
     q, k, v = (
-        torch.cat([row[:n] for row, n in zip(part, rows, strict=True)])
-        for part, rows in zip(parts, lengths, strict=True)
+        torch.cat([row[: one[place]] for row, one in zip(part, lengths, strict=True)])
+        for part, place in zip(parts, (1, 2, 2), strict=True)
     )
-    ends = [torch.tensor([0, *rows], device=q.device).cumsum(0).int() for rows in lengths[:2]]
-    out = subject.one.packed(q, k, v, *ends)
-    for b in range(3):
-        own_q, own_k = (slice(start[b], start[b + 1]) for start in ends)
-        one = [part.transpose(0, 1)[None] for part in (q[own_q], k[own_k], v[own_k])]
-        if not alike(out[own_q], Explicit()(one[0], one[1], one[2])[0].transpose(0, 1), tolerance):
+    out = subject.one.packed(q, k, v, segments(lengths, q.device)).split([one[1] for one in lengths])
+    for b, (_, queries, keys) in enumerate(lengths):
+        own = [part[b, :n].transpose(0, 1)[None] for part, n in zip(parts, (queries, keys, keys), strict=True)]
+        if not alike(out[b], Explicit()(own[0], own[1], own[2])[0].transpose(0, 1), tolerance):
             yield f"packed, sequence {b} must attend to its own keys alone"
+    yield from _attends_packed_with_a_mask(subject, parts, tolerance)
+
+
+def _attends_packed_with_a_mask(subject: Subject, parts: Sequence[Tensor], tolerance: float) -> Iterator[str]:
+    mask = torch.tensor([[1, 0, 1, 1, 0, 0, 1], [0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 1, 1, 1, 1]], device=parts[0].device)
+    lengths = [(2, 5, 7), (1, 3, 7)]
+    q = torch.cat([parts[0][:2].flatten(0, 1), parts[0][2, :3]])
+    k, v = (part.flatten(0, 1) for part in parts[1:])
+    out = subject.one.packed(q, k, v, segments(lengths, q.device, mask))
+    whole = Explicit()(*(part.transpose(1, 2) for part in parts), key_mask(mask, 3)).transpose(1, 2).flatten(0, 1)
+    if not alike(out, whole[: len(out)], tolerance):
+        yield "packed with a mask, every sequence must attend to those of its own keys that count"
 
 
 def _ready(subject: Subject) -> tuple[Any, Inputs]:

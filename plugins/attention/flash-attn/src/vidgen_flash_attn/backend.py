@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 from vidgen import UserError
-from vidgen.attention import KeyMask, Sdpa
+from vidgen.attention import KeyMask, Sdpa, Segments
 from vidgen.interfaces import Context
 
 from vidgen_flash_attn import FlashAttnOptions
@@ -62,11 +62,15 @@ class FlashAttention:
         out = self._varlen(q.flatten(0, 1), k, v, offsets, keys.offsets, q.shape[1], len(k) // len(q))
         return out.unflatten(0, (len(q), -1)).transpose(1, 2)
 
-    def packed(self, q: Tensor, k: Tensor, v: Tensor, q_offsets: Tensor, k_offsets: Tensor) -> Tensor:
-        """q: (M, K, E); k, v: (L, K, E); offsets: (B + 1,), see `Backend.packed`. Returns (M, K, E)."""
+    def packed(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+        """q: (M, K, E); k, v: (L, K, E); see `Backend.packed`. Returns (M, K, E)."""
         if not self._takes(q):
-            return self._others.packed(q, k, v, q_offsets, k_offsets)
-        return self._varlen(q, k, v, q_offsets.int(), k_offsets.int(), len(q), len(k))
+            return self._others.packed(q, k, v, segments)
+        k_offsets, mask = segments.k_offsets, segments.mask
+        if mask is not None:
+            k, v, k_offsets = k[mask.order], v[mask.order], mask.offsets
+        longest_q, longest_k = (max(run[place] for run in segments.runs) for place in (1, 2))
+        return self._varlen(q, k, v, segments.q_offsets, k_offsets, longest_q, longest_k)
 
     def _varlen(
         self, q: Tensor, k: Tensor, v: Tensor, q_offsets: Tensor, k_offsets: Tensor, longest_q: int, longest_k: int
