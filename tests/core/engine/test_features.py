@@ -1,6 +1,7 @@
 """Features worked out once: the same losses from the cache, nothing taken by mistake, nothing lost."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 import vidgen
 from tiny_run import RECIPE, assert_same_state, merged
 from vidgen import UserError
-from vidgen.engine.features import Features, FeatureStore
+from vidgen.engine.features import Features, FeatureStore, check_filled
 
 Train = Callable[..., Path]
 
@@ -134,7 +135,8 @@ def test_a_killed_encoding_goes_on(encode: Callable[..., Path], train: Train) ->
     """Two of its shards are there, one is half-written."""
     cache = encode(**{"features.shard_size": 2})
     first, *_, last = shards(cache)
-    last.rename(last.with_name(f"{last.name}.part"))
+    half = last.rename(last.with_name(f"{last.name}.part"))
+    os.utime(half, (0, 0))
     (first.parent / "index.parquet").unlink()
     kept = first.stat().st_mtime_ns
     encode(**{"features.shard_size": 2})
@@ -149,6 +151,54 @@ def test_a_damaged_shard_is_made_again(encode: Callable[..., Path], train: Train
     path.write_bytes(whole[:-7])
     encode(**{"features.shard_size": 2})
     assert path.read_bytes() == whole
+
+
+def test_what_another_rank_is_writing_is_left_alone(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, {})
+    store.write(1, features())
+    store.flush()
+    writing = shards(tmp_path)[0].with_suffix(".safetensors.part")
+    writing.touch()
+    store.clear_partial()
+    assert writing.exists()
+
+
+def test_a_damaged_shard_goes_when_its_entries_stand_elsewhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = FeatureStore(tmp_path, {}, shard_size=2)
+    for key in (1, 2):
+        store.write(key, features(key))
+    (damaged,) = shards(tmp_path)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    again = FeatureStore(tmp_path, {}, shard_size=1)
+    assert len(again) == 0 and "job=encode and features.mode=write-through make it again" in caplog.text
+    again.write(2, features(2))
+    again.write_index()
+    assert damaged not in shards(tmp_path)
+    assert_equal(FeatureStore(tmp_path, {}).read(2), features(2))
+
+
+def test_a_damaged_shard_that_was_written_anew_stays(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, {})
+    store.write(1, features())
+    store.flush()
+    (path,) = shards(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    again = FeatureStore(tmp_path, {})
+    path.write_bytes(whole)  # by another rank
+    again.write_index()
+    assert path.exists()
+
+
+def test_the_nearest_of_other_producers_is_told(tmp_path: Path) -> None:
+    for producer in ({"vae": "a", "seed": 2}, {"vae": "b", "seed": 1}, {"vae": "b", "seed": 2, "dtype": "bf16"}):
+        store = FeatureStore(tmp_path, producer)
+        store.write(1, features())
+        store.flush()
+    with pytest.raises(UserError, match=r"was made with another seed \(settings or weights\)\. Run the same recipe"):
+        check_filled(FeatureStore(tmp_path, {"vae": "a", "seed": 3}))
 
 
 def test_windows_of_several_epochs_are_kept(encode: Callable[..., Path], tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ its own: entries of another one cannot be taken by mistake.
 import json
 import logging
 import struct
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -28,6 +30,8 @@ from vidgen.errors import RunError, UserError
 LOG = logging.getLogger("vidgen")
 INDEX, PRODUCER, PARTIAL = "index.parquet", "producer.json", ".part"
 OPEN_SHARDS = 64
+ABANDONED = 3600
+"""Seconds after which a half-written file is nobody's: other ranks may be at work in the same folder."""
 
 
 @frozen
@@ -52,6 +56,7 @@ class FeatureStore:
         self.folder, self.producer = folder / name, producer
         self._shard_size = shard_size
         self._waiting: dict[int, Features] = {}
+        self._damaged: list[Path] = []
         self._places = self._find() if self.folder.is_dir() else {}
 
     def __len__(self) -> int:
@@ -109,8 +114,11 @@ class FeatureStore:
         self._waiting = {}
 
     def write_index(self) -> None:
-        """Note where every entry is, so that the next opening need not ask each shard."""
+        """Note where every entry is, so that the next opening need not ask each shard. Shards that were found damaged
+        go, unless they have been written anew: what they held stands elsewhere, or can be had from nowhere."""
         self.flush()
+        for path in (one for one in self._damaged if not _is_whole(one)):
+            path.unlink(missing_ok=True)
         if not self._places:
             return
         shards = pa.array(self._places.values()).dictionary_encode()
@@ -120,9 +128,12 @@ class FeatureStore:
         partial.replace(self.folder / INDEX)
 
     def clear_partial(self) -> None:
-        """Remove what a killed run left half-written."""
+        """Remove what a killed run left half-written an hour ago or longer."""
+        now = time.time()
         for path in self.folder.glob(f"*{PARTIAL}"):
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another rank was quicker
+                if now - path.stat().st_mtime > ABANDONED:
+                    path.unlink()
 
     def bytes_on_disk(self) -> int:
         """Of all shards."""
@@ -140,17 +151,20 @@ class FeatureStore:
             about.write_text(json.dumps(self.producer, indent=1), encoding="utf-8")
 
     def _find(self) -> dict[int, str]:
-        """Every entry of every whole shard. A damaged one is told of and left out: its entries are made again."""
-        sizes = {path.name: path.stat().st_size for path in sorted(self.folder.glob("*.safetensors"))}
+        """Every entry of every whole shard. A damaged one is told of and left out, as if it had never been."""
         places: dict[int, str] = {}
         known = _read_index(self.folder / INDEX)
-        for name, size in sizes.items():
-            path = self.folder / name
-            keys = None if not _is_whole(path, size) else known.get(name) or _keys_in(path)
+        for path in sorted(self.folder.glob("*.safetensors")):
+            keys = (known.get(path.name) or _keys_in(path)) if _is_whole(path) else None
             if keys is None:
-                LOG.warning("%s is cut short or damaged; what it held is made again", path)
+                self._damaged.append(path)
+                LOG.warning(
+                    "%s is cut short or damaged. What it held counts as missing; job=encode and features.mode="
+                    "write-through make it again.",
+                    path,
+                )
             else:
-                places |= dict.fromkeys(keys, name)
+                places |= dict.fromkeys(keys, path.name)
         return places
 
 
@@ -158,15 +172,20 @@ def check_filled(store: FeatureStore) -> None:
     """Refuse to train from a store without entries. Raises: UserError, saying why none may be there."""
     if len(store):
         return
-    hint = ""
-    if store.others():
-        others = store.others()
-        keys = sorted({key for one in others for key, value in store.producer.items() if one.get(key) != value})
-        hint = f" What is there was made with another {' and '.join(keys)}."
     raise UserError(
-        f"features.cache: nothing is in {store.folder}.{hint} Run the same recipe with job=encode first, or set "
-        "features.mode=write-through."
+        f"features.cache: nothing is in {store.folder}.{_difference(store)} Run the same recipe with job=encode first, "
+        "or set features.mode=write-through."
     )
+
+
+def _difference(store: FeatureStore) -> str:
+    """In what the nearest of the other producers differs."""
+    differing = [
+        sorted(key for key, value in store.producer.items() if other.get(key) != value) for other in store.others()
+    ]
+    if not differing:
+        return ""
+    return f" What is there was made with another {' and '.join(min(differing, key=len))} (settings or weights)."
 
 
 def _name(key: int) -> str:
@@ -197,9 +216,10 @@ def _open(path: Path) -> tuple[Any, dict[str, Any]]:
     return shard, json.loads(shard.metadata()["entries"])
 
 
-def _is_whole(path: Path, size: int) -> bool:
-    """Whether a file is as long as its own header says."""
+def _is_whole(path: Path) -> bool:
+    """Whether a file is there and as long as its own header says."""
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(length)) if length < size else {}
