@@ -52,6 +52,17 @@ def test_a_guided_prediction_is_null_plus_scale_times_the_difference(case: dict[
     assert model.batches == [4]  # both halves in one call
 
 
+def test_halves_in_turn_give_the_same(case: dict[str, Any]):
+    model, mask = Denoiser(), torch.tensor([[True, False], [True, True]])
+    guided = [
+        guide(model, case["conditioning"], case["null"], 4.0, 3, options=GuidanceOptions(guidance_in_turn=turn))
+        for turn in (False, True)
+    ]
+    together, in_turn = (one(case["x"], case["t"], mask) for one in guided)
+    torch.testing.assert_close(in_turn, together)
+    assert model.batches == [4, 2, 2]
+
+
 def test_channels_beyond_those_guided_are_the_conditional_ones(case: dict[str, Any]):
     """A learned variance is no prediction of the clip."""
     guided = guide(Denoiser(6), case["conditioning"], case["null"], 4.0, 3)(case["x"], case["t"])

@@ -28,7 +28,8 @@ def guide(
 ) -> Denoiser:
     """A denoiser f(x, t, x_mask=None, step=0) with the conditioning bound and guidance applied to its first `channels`.
 
-    prediction = null + scale * (conditional - null), both halves in one batch, conditional first. Channels beyond
+    prediction = null + scale * (conditional - null), both halves in one batch, conditional first, or one after the
+    other where `options` say so. Channels beyond
     `channels` (a learned variance) are the conditional ones; not `rest`: they need not be returned. Without null
     conditioning, or at scale 1, the model is called once.
 
@@ -44,36 +45,40 @@ def guide(
     scales = _scales(scale, options, times, device)
     if all(isinstance(one, float) and one == 1.0 for one in scales):
         return _conditional(model, conditioning)
-    both = {key: torch.cat([value, null_conditioning[key]]) for key, value in conditioning.items()}
-    return _Guided(model, conditioning, both, scales, options.guidance_rescale, channels, rest=rest)
+    halves = _in_turn if options.guidance_in_turn else _together
+    return _Guided(
+        _conditional(model, conditioning),
+        halves(model, conditioning, null_conditioning),
+        scales,
+        options.guidance_rescale,
+        channels,
+        rest=rest,
+    )
 
 
 class _Guided:
-    """scales: of each step, or of all of them."""
+    """conditional: the model with the prompt. halves: predicts with and without it. scales: of each step, or of all of
+    them."""
 
     def __init__(
         self,
-        model: Denoiser,
-        conditioning: Mapping[str, Tensor],
-        both: Mapping[str, Tensor],
+        conditional: Denoiser,
+        halves: Callable[..., tuple[Tensor, Tensor]],
         scales: Sequence[Scale],
         rescale: float,
         channels: int,
         *,
         rest: bool,
     ) -> None:
-        self.model, self.both, self.scales = model, both, scales
+        self.conditional, self.halves, self.scales = conditional, halves, scales
         self.rescale, self.channels, self.rest = rescale, channels, rest
-        self.conditional = _conditional(model, conditioning)
 
     def __call__(self, x: Tensor, t: Tensor, x_mask: Tensor | None = None, step: int = 0) -> Tensor:
         scale = self.scales[step if len(self.scales) > 1 else 0]
         if isinstance(scale, float) and scale == 1.0:
             return self.conditional(x, t, x_mask)
-        doubled_mask = None if x_mask is None else torch.cat([x_mask, x_mask])
-        out = self.model(torch.cat([x, x]), torch.cat([t, t]), **self.both, **_mask(doubled_mask))
-        conditional, null = out.chunk(2)
-        if out.shape[1] == self.channels:
+        conditional, null = self.halves(x, t, x_mask)
+        if conditional.shape[1] == self.channels:
             return self._guided(conditional, null, scale)
         head = self._guided(conditional[:, : self.channels], null[:, : self.channels], scale)
         return torch.cat([head, conditional[:, self.channels :]], dim=1) if self.rest else head
@@ -85,6 +90,29 @@ class _Guided:
         wanted, spread = conditional.flatten(1).std(dim=1), out.flatten(1).std(dim=1)
         factor = torch.where(spread > 0, wanted / spread, 1.0)  # a fresh model may predict zeros
         return out * torch.lerp(torch.ones_like(factor), factor, self.rescale).view(-1, *[1] * (out.dim() - 1))
+
+
+def _together(
+    model: Denoiser, conditioning: Mapping[str, Tensor], null_conditioning: Mapping[str, Tensor]
+) -> Callable[..., tuple[Tensor, Tensor]]:
+    both = {key: torch.cat([value, null_conditioning[key]]) for key, value in conditioning.items()}
+
+    def halves(x: Tensor, t: Tensor, x_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        doubled = None if x_mask is None else torch.cat([x_mask, x_mask])
+        conditional, null = model(torch.cat([x, x]), torch.cat([t, t]), **both, **_mask(doubled)).chunk(2)
+        return conditional, null
+
+    return halves
+
+
+def _in_turn(
+    model: Denoiser, conditioning: Mapping[str, Tensor], null_conditioning: Mapping[str, Tensor]
+) -> Callable[..., tuple[Tensor, Tensor]]:
+    def halves(x: Tensor, t: Tensor, x_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        mask = _mask(x_mask)
+        return model(x, t, **conditioning, **mask), model(x, t, **null_conditioning, **mask)
+
+    return halves
 
 
 def _conditional(model: Denoiser, conditioning: Mapping[str, Tensor]) -> Denoiser:

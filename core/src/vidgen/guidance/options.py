@@ -30,6 +30,9 @@ class GuidanceOptions:
         "Times, as shares from data (0) to pure noise (1), between which guidance acts; outside, half is saved.",
         validator=_interval,
     )
+    guidance_in_turn: bool = option(
+        False, "Predict with and without the prompt one after the other: half the memory, the same clips."
+    )
     dynamic_guidance: float | None = option(
         None,
         "Power p > 0 of a scale that grows as noise u falls: 1 + scale (1 - cos(pi (1 - u)^p)) / 2; null: even.",
