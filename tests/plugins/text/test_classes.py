@@ -47,7 +47,9 @@ def test_it_declares_class_numbers():
 
 @pytest.mark.parametrize("label", ["11", "-1", "1.0", ""])
 def test_a_label_out_of_range_is_told_with_the_range(label):
-    with pytest.raises(UserError, match=f"^label 1 is '{label}', which is no class: give a number from 0 to 10$"):
+    with pytest.raises(
+        UserError, match=rf"^'{label}' \(label 1 of those given\) is no class: give a number from 0 to 10$"
+    ):
         make(num_classes=11).encode(["0", label])
 
 

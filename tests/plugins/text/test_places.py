@@ -47,6 +47,10 @@ def test_a_missing_folder_is_told(pipeline, tmp_path):
         make(pipeline, subfolder="text_encoder")
     with pytest.raises(UserError, match=r"model\.safetensors: is a file; the folder around it is wanted"):
         make(pipeline / "text_encoder_2/model.safetensors")
+    with pytest.raises(
+        UserError, match=r"no text encoder at .*nowhere/encoder: no such folder, and no Hugging Face id"
+    ):
+        make(tmp_path / "nowhere", subfolder="encoder")
 
 
 def test_a_tokenizer_without_encoder_is_told(pipeline):
@@ -127,7 +131,9 @@ def test_an_id_that_is_not_in_the_cache_is_told_with_what_was_looked_for(load, l
 
 def test_a_mistyped_path_is_no_id(hub_cache, tmp_path):
     (tmp_path / "models").mkdir()
-    with pytest.raises(UserError, match="no text encoder at models/t5: no such folder, and no Hugging Face id"):
+    with pytest.raises(
+        UserError, match="no text encoder at models/t5: no such folder; taken for a path and not for a Hu"
+    ):
         make("models/t5")
 
 

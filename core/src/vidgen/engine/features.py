@@ -180,12 +180,13 @@ def check_filled(store: FeatureStore) -> None:
 
 def _difference(store: FeatureStore) -> str:
     """In what the nearest of the other producers differs."""
-    differing = [
+    differing: list[list[str]] = [
         sorted(key for key, value in store.producer.items() if other.get(key) != value) for other in store.others()
     ]
     if not differing:
         return ""
-    return f" What is there was made with another {' and '.join(min(differing, key=len))} (settings or weights)."
+    nearest: list[str] = min(differing, key=len)
+    return f" What is there was made with another {' and '.join(nearest)} (settings or weights)."
 
 
 def _name(key: int) -> str:

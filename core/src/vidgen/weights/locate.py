@@ -90,15 +90,19 @@ def is_hub_id(source: str | Path) -> bool:
     return is_free and bool(HUB_ID.fullmatch(name)) and not name.endswith(SUFFIXES)
 
 
+def no_hub_id(source: str | Path) -> str:
+    """Why what is not there was not asked of the hub either; the end of a sentence that says that it is not there."""
+    parent = Path(source).expanduser().parent
+    if HUB_ID.fullmatch(str(source)) and parent.exists():
+        return f"; taken for a path and not for a Hugging Face id, because there is a folder {parent} here"
+    return ", and no Hugging Face id (org/name)"
+
+
 def _existing(source: str | Path) -> Path:
     path = Path(source).expanduser()
-    if path.exists():
-        return path
-    if HUB_ID.fullmatch(str(source)) and path.parent.exists():
-        reason = f"; taken for a path, not a Hugging Face id, because there is a folder {path.parent} here"
-    else:
-        reason = ", and no Hugging Face id (org/name)"
-    raise UserError(f"no weights at {path}: no such file or folder{reason}")
+    if not path.exists():
+        raise UserError(f"no weights at {path}: no such file or folder{no_hub_id(source)}")
+    return path
 
 
 def _inside(folder: Path) -> Iterator[Path]:

@@ -55,7 +55,9 @@ class Classes(nn.Module):
             return number
         hints = did_you_mean(_plain(str(text)), self.names) if _as_number(text) is None else ()
         wanted = f"a number from 0 to {self.num_classes - 1}{', or a name' if self.names else ''}"
-        raise UserError("; ".join([f"label {index} is {shortened(text)}, which is no class: give {wanted}", *hints]))
+        raise UserError(
+            "; ".join([f"{shortened(text)} (label {index} of those given) is no class: give {wanted}", *hints])
+        )
 
 
 def build(options: ClassesOptions, context: Context) -> Classes:

@@ -61,7 +61,7 @@ def _place(root: Path, options: PretrainedOptions) -> Place:
         tokenizers = [encoder, encoder.parent / encoder.name.replace("text_encoder", "tokenizer"), root]
     if not encoder.is_dir():
         what = "is a file; the folder around it is wanted" if encoder.is_file() else "no such folder"
-        hint = "" if options.subfolder else ", and no Hugging Face id (org/name)"
+        hint = "" if root.exists() else weights.no_hub_id(options.from_pretrained)
         raise UserError(f"no text encoder at {encoder}: {what}{hint}")
     config = weights.read_config(encoder)
     if not config:
