@@ -1,7 +1,8 @@
 """Clips to files and back: H.264 in mp4, PNG for a single frame; whole or not at all, with where they came from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from vidgen.errors import RunError
 
 QUALITY = "12"  # x264's constant rate factor: visually lossless also for small, saturated clips
 COMMENT = "vidgen"
+JPEG_QUALITY = 95
 
 
 def to_pixels(video: Tensor) -> Tensor:
@@ -34,32 +36,71 @@ def write(path: Path, video: Tensor, fps: float, provenance: Mapping[str, Any], 
     fps: frames per second. provenance: kept in the file's metadata as JSON. upscale: enlarge by nearest neighbour.
     Returns the path written. Raises: RunError, with nothing left under the final name.
     """
-    frames = video.permute(1, 2, 3, 0).numpy().repeat(upscale, axis=1).repeat(upscale, axis=2)
-    path = final_path(path, len(frames))
-    partial = path.with_name(f".{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if len(frames) == 1:
-            _write_png(partial, frames[0], provenance)
-        else:
-            _write_mp4(partial, frames, fps, provenance)
-        partial.replace(path)
-    except (OSError, av.FFmpegError) as error:
-        partial.unlink(missing_ok=True)
-        raise RunError(f"{path} could not be written ({error}). Files written before are whole.") from error
+    path = final_path(path, video.shape[1])
+    with ClipFile(path, fps=fps, provenance=provenance, upscale=upscale) as file:
+        file.append(video)
     return path
 
 
-def final_path(path: Path, num_frames: int) -> Path:
-    """`path` with .png for one frame and .mp4 for more."""
-    return path.with_name(path.name + (".png" if num_frames == 1 else ".mp4"))
+class ClipFile:
+    """A file in the making, as a context manager: under its final name only when whole, and never by half.
+
+    path: with the suffix of a video (.mp4) or a picture (.png, .jpg, of one frame). The other arguments are those of
+    `write`.
+    """
+
+    def __init__(self, path: Path, *, fps: float, provenance: Mapping[str, Any], upscale: int = 1) -> None:
+        self.path, self._fps, self._provenance, self._upscale = path, fps, provenance, upscale
+        self._partial = path.with_name(f".{path.name}")
+        self._file: _Mp4 | None = None
+
+    def __enter__(self) -> "ClipFile":
+        with self._told():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def append(self, video: Tensor) -> None:
+        """Further frames, (3, T, H, W) uint8. Raises: RunError."""
+        frames = video.permute(1, 2, 3, 0).numpy().repeat(self._upscale, axis=1).repeat(self._upscale, axis=2)
+        with self._told():
+            if self.path.suffix != ".mp4":
+                _write_picture(self._partial, frames[0], self._provenance)
+                return
+            if self._file is None:
+                self._file = _Mp4(self._partial, frames.shape[1:3], self._fps, self._provenance)
+            self._file.append(frames)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        try:
+            with self._told():
+                if self._file is not None:
+                    self._file.close()
+                if kind is None:
+                    self._partial.replace(self.path)
+        except RunError:
+            if kind is None:  # else what went wrong first is told
+                raise
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, av.FFmpegError) as error:
+            raise RunError(f"{self.path} could not be written ({error}). Files written before are whole.") from error
+
+
+def final_path(path: Path, num_frames: int, picture: str = "png") -> Path:
+    """`path` with .mp4, or of one frame .png (or another `picture`)."""
+    return path.with_name(path.name + (f".{picture}" if num_frames == 1 else ".mp4"))
 
 
 def read(path: Path, upscale: int = 1, size: tuple[int, int] | None = None) -> Tensor:
     """A written clip as (3, T, H, W) uint8, enlargement undone, cut to `size` (rows, columns) where an odd one was
     padded. Raises: RunError."""
     try:
-        if path.suffix == ".png":
+        if path.suffix != ".mp4":
             frames = np.asarray(Image.open(path).convert("RGB"))[None]
         else:
             with av.open(str(path)) as container:
@@ -75,30 +116,43 @@ def read(path: Path, upscale: int = 1, size: tuple[int, int] | None = None) -> T
 def provenance(path: Path) -> dict[str, Any]:
     """What `write` kept in the file's metadata; empty for a file of other origin."""
     try:
-        if path.suffix == ".png":
-            return json.loads(Image.open(path).info.get(COMMENT, "{}"))
+        if path.suffix != ".mp4":
+            known = Image.open(path).info
+            return json.loads(known.get(COMMENT) or known.get("comment") or "{}")
         with av.open(str(path)) as container:
             return json.loads(container.metadata.get("comment", "{}"))
     except (OSError, ValueError, av.FFmpegError):
         return {}
 
 
-def _write_png(path: Path, frame: np.ndarray, provenance: Mapping[str, Any]) -> None:
+def _write_picture(path: Path, frame: np.ndarray, provenance: Mapping[str, Any]) -> None:
+    if path.suffix != ".png":
+        Image.fromarray(frame).save(path, quality=JPEG_QUALITY, comment=json.dumps(provenance))
+        return
     text = PngImagePlugin.PngInfo()
     text.add_text(COMMENT, json.dumps(provenance))
     Image.fromarray(frame).save(path, format="PNG", pnginfo=text)
 
 
-def _write_mp4(path: Path, frames: np.ndarray, fps: float, provenance: Mapping[str, Any]) -> None:
-    height, width = frames.shape[1:3]
-    # yuv420p, the one format every player knows, needs even sizes: repeat the last row or column
-    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    with av.open(str(path), "w", format="mp4") as container:
-        container.metadata["comment"] = json.dumps(provenance)
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": QUALITY, "preset": "veryfast"}
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
+class _Mp4:
+    """size: rows and columns of the frames to come. yuv420p, the one format every player knows, needs even ones: the
+    last row or column is repeated."""
+
+    def __init__(self, path: Path, size: tuple[int, ...], fps: float, provenance: Mapping[str, Any]) -> None:
+        self._padding = ((0, 0), (0, size[0] % 2), (0, size[1] % 2), (0, 0))
+        self._container = av.open(str(path), "w", format="mp4")
+        self._container.metadata["comment"] = json.dumps(provenance)
+        self._stream = self._container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        self._stream.height, self._stream.width = (side + side % 2 for side in size)
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.options = {"crf": QUALITY, "preset": "veryfast"}
+
+    def append(self, frames: np.ndarray) -> None:
+        for frame in np.pad(frames, self._padding, mode="edge"):
+            self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+
+    def close(self) -> None:
+        try:
+            self._container.mux(self._stream.encode())
+        finally:
+            self._container.close()

@@ -157,8 +157,6 @@ class Training:
         # Layers that draw for themselves (dropout, drop path) do so from the global generator: address that, too.
         torch.manual_seed(address(self.recipe.seed, "layers", self.step, self.parallel.rank))
         with self.parallel.autocast():
-            if valid is None:
-                return parts.scheduler.training_losses(self.model, encoded.x, conditioning, draws=draws, sizes=sizes)
             return parts.scheduler.training_losses(
                 self.model, encoded.x, conditioning, draws=draws, valid=valid, sizes=sizes
             )
