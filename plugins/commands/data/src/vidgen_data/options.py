@@ -20,3 +20,5 @@ TIMEOUT = click.option(
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds after which a file is given up.",
 )
+RECIPE = click.argument("recipe", type=FILE)
+GIVEN = click.argument("given", nargs=-1, metavar="[META] [KEY.PATH=VALUE]...")

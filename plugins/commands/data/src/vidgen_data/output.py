@@ -34,10 +34,14 @@ class Writer(Protocol):
 def check_output(path: Path, *, force: bool) -> None:
     """Find out before the work starts that its result cannot be written.
 
-    Raises: UserError, when the name is that of no table, the file exists and `force` is not set, or its folder cannot
-    be made or written to.
+    Raises: UserError, when the name is that of no table, and as `check_free`.
     """
     check_suffix(path)
+    check_free(path, force=force)
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Raises: UserError, when a file exists and `force` is not set, or its folder cannot be made or written to."""
     if path.is_dir():
         raise UserError(f"{path} is a folder. Name a file in it.")
     if path.exists() and not force:
@@ -68,6 +72,18 @@ def written(path: Path, schema: pa.Schema, *, force: bool) -> Iterator[Writer]:
             raise UserError(
                 f"{path} cannot hold these columns: {error}\n    Try a name that ends in .parquet."
             ) from error
+        except OSError as error:
+            raise RunError(f"{path} could not be written: {error}") from error
+        side.replace(path)
+
+
+def write_page(path: Path, text: str, *, force: bool) -> None:
+    """Write a text file, whole or not at all. Raises: UserError, as `check_free`; RunError, when writing fails."""
+    check_free(path, force=force)
+    with _side_file(path) as side:
+        try:
+            side.write_text(text, encoding="utf-8")
+            _flush(side)
         except OSError as error:
             raise RunError(f"{path} could not be written: {error}") from error
         side.replace(path)
