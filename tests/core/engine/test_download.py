@@ -61,9 +61,8 @@ def test_slow_files_are_refused(host: str) -> None:
 
 
 def test_a_file_that_is_not_there_says_so(host: str) -> None:
-    with pytest.raises(RunError, match=r"/missing cannot be fetched: (HTTP Error 404|Not Found)"):
-        with downloaded(f"{host}/missing", HERE):
-            pass
+    with pytest.raises(RunError, match="/missing cannot be fetched: Not Found"), downloaded(f"{host}/missing", HERE):
+        pass
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
@@ -71,9 +70,9 @@ def test_a_file_that_is_not_there_says_so(host: str) -> None:
 def test_this_machine_and_private_networks_are_not_asked(host: str, name: str, scheme: str) -> None:
     """The server is there, and would answer."""
     port = host.rpartition(":")[2]
-    with pytest.raises(UserError, match="no public address"):
-        with downloaded(f"{scheme}://{name}:{port}/picture/a", Limits(seconds=5.0)):
-            pass
+    url, limits = f"{scheme}://{name}:{port}/picture/a", Limits(seconds=5.0)
+    with pytest.raises(UserError, match="no public address"), downloaded(url, limits):
+        pass
 
 
 def test_what_is_an_address() -> None:

@@ -1,4 +1,4 @@
-"""Fetching a reference picture or video by its address, when a recipe allows it: bounded, and from public hosts alone."""
+"""Fetching a reference by its address, when a recipe allows it: bounded, and from public hosts alone."""
 
 import http.client
 import ipaddress
@@ -28,8 +28,8 @@ CHUNK = 1 << 16
 
 @frozen(kw_only=True)
 class Limits:
-    """max_bytes: of the file. seconds: for all of it. private: whether hosts that are not public may be asked; for tests
-    alone."""
+    """max_bytes: of the file. seconds: for all of it. private: whether hosts that are not public may be asked; for
+    tests alone."""
 
     max_bytes: int = 500 << 20
     seconds: float = 60.0
