@@ -12,6 +12,7 @@ from vidgen.engine.parts import build_dataset, build_on_meta, shared_context, to
 from vidgen.errors import UserError
 from vidgen.interfaces import Bucketer, Context, Dataset, Size3
 
+WITHOUT = "to plan without the model: --no-model counts pixels in place of tokens"
 NEEDED = ("dataset", "bucketer", "batch_size", "seed")
 
 
@@ -74,10 +75,14 @@ def _token_count(options: Any, context: Context) -> Callable[[Size3], int]:
     try:
         parts = build_on_meta(options, context)
     except vidgen.VidgenError as error:
-        raise UserError(f"{error}\n    without the model: --no-model counts pixels in place of tokens") from error
+        raise UserError(f"{error}\n    {WITHOUT}") from error
 
     @cache
     def tokens(size: Size3) -> int:
-        return prod(token_grid(parts.vae.latent_size(size), parts.model.patch_size))
+        try:
+            return prod(token_grid(parts.vae.latent_size(size), parts.model.patch_size))
+        except UserError as error:
+            frames, rows, columns = size
+            raise UserError(f"clips of {frames} frames of {rows}x{columns}: {error}\n    {WITHOUT}") from error
 
     return tokens

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--epoch", default=0, show_default=True, type=click.IntRange(min=0), help="Which epoch.")
 @click.option("--rows", type=FILE, help="Also write the rows that are in no batch, with the reasons, to this table.")
 @click.option("--no-model", is_flag=True, help="Count pixels in place of tokens; builds no model.")
-@click.option("--suggest", is_flag=True, help="Print bucketer options that fit the data instead, and stop.")
+@click.option("--suggest", is_flag=True, help="Print a bucketer section that fits the data, and stop.")
 @FORCE
 def command(
     recipe: Path,
@@ -44,7 +44,7 @@ def command(
 
     if rows is not None:
         check_output(rows, force=force)
-    data = load(recipe, given, ranks=ranks, with_model=not no_model and not suggest)
+    data = load(recipe, given, ranks=ranks, with_model=not no_model)
     if suggest:
         _print_suggestion(data)
         return
@@ -70,9 +70,10 @@ def _print_suggestion(data: "RecipeData") -> None:
     if suggestion is None:
         raise UserError(
             f"the bucketer {data.bucketer_type} has no options to suggest. Name one of several sizes in the recipe, or "
-            "on the command line: bucketer.type=bucket"
+            "on the command line: bucketer='{type: bucket, bucket_config: {240p: {51: [1.0, 8]}}}'"
         )
-    click.echo(yaml.safe_dump(dict(suggestion(data.dataset.table)), sort_keys=False, default_flow_style=None), nl=False)
+    section = {"bucketer": dict(suggestion(data.dataset.table))}
+    click.echo(yaml.safe_dump(section, sort_keys=False, default_flow_style=None, width=120), nl=False)
 
 
 def _print_buckets(found: "Occupancy", data: "RecipeData") -> None:
