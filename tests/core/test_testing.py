@@ -212,6 +212,11 @@ AUTOENCODERS: dict[str, tuple[Change, str]] = {
     "stride": (setting(stride=8), "`stride` must be"),
     "latent size": (after("latent_size", lambda size, _: (size[0] + 1, *size[1:])), "promises latents (3, 3, 3, 2, 3)"),
     "frames": (after("decode", lambda video, *_: video[:, :, 1:]), "must return video of (4, 8, 12), not (3, 8, 12)"),
+    "chunks": (
+        after("encode", lambda out, *_: out + out.mean(dim=2, keepdim=True)),
+        "encode of 2 chunks of 2 frames differs from each alone: set chunk to None",
+    ),
+    "no word on chunks": (setting(chunk=0), "`chunk` must be a whole number above 0, or None"),
     "noise": (after("encode", lambda out, *_: out + torch.randn(())), "latents without draws: another one"),
     "noise in decode": (after("decode", lambda out, *_: out + torch.randn(())), "decoded video: another one"),
     "one noise for all": (

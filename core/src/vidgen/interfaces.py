@@ -156,10 +156,13 @@ class Autoencoder(Protocol):
     """Pixels to latents and back. A `torch.nn.Module`.
 
     latent_channels: C of the latents. stride: video (frames, rows, columns) per latent along each axis.
+    chunk: so many video frames at a time are encoded and decoded independently of all others (1: every frame), counted
+        from the first one; a last chunk may be shorter. None: a clip is coded as a whole.
     """
 
     latent_channels: int
     stride: Size3
+    chunk: int | None
 
     def encode(self, video: "Tensor", draws: "Draws | None" = None) -> "Tensor":
         """video: (B, 3, T, H, W) in [-1, 1]. Returns latents (B, C, *latent_size((T, H, W))). A posterior is sampled

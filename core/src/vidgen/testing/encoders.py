@@ -96,6 +96,27 @@ def _video_moves(subject: Subject) -> Iterator[str]:
                 yield f"on {device} in {dtype}, decoded video is {out.dtype} on {out.device}, or not finite"
 
 
+@torch.no_grad()
+def _codes_chunks_alone(subject: Subject) -> Iterator[str]:
+    """What sampling, references and long videos rely on to go through a clip piece by piece."""
+    vae = subject.one.eval()
+    chunk = getattr(vae, "chunk", 0)
+    if chunk is not None and (type(chunk) is not int or chunk < 1):
+        yield f"`chunk` must be a whole number above 0, or None where clips are coded as a whole, not {chunk!r}"
+        return
+    if chunk is None or _decodes_alone(vae):
+        return
+    _, rows, columns = _video_size(vae)
+    frames, piece = 2 * vae.chunk, vae.latent_size((vae.chunk, rows, columns))[0]
+    video = _video((frames, rows, columns))
+    latents = vae.encode(video)
+    apart = torch.cat([vae.encode(part) for part in video.split(vae.chunk, dim=2)], dim=2)
+    pieces = [vae.decode(part, vae.chunk) for part in latents.split(piece, dim=2)]
+    for what, one, other in (("encode", latents, apart), ("decode", vae.decode(latents, frames), torch.cat(pieces, 2))):
+        if one.shape != other.shape or not torch.allclose(one, other, atol=1e-4):
+            yield f"{what} of 2 chunks of {vae.chunk} frames differs from each alone: set chunk to None"
+
+
 def _round_trip(vae: Any, size: Size3) -> Iterator[str]:
     expected = (len(ROWS), vae.latent_channels, *vae.latent_size(size))
     latents = vae.encode(_video(size))
@@ -137,4 +158,4 @@ def _video(size: Size3, rows: Sequence[int] = ROWS) -> Tensor:
 
 
 TEXT_ENCODER = (declares, _encodes_texts, _text_moves)
-AUTOENCODER = (declares, _goes_there_and_back, _encodes_alike, _video_moves)
+AUTOENCODER = (declares, _goes_there_and_back, _encodes_alike, _codes_chunks_alone, _video_moves)

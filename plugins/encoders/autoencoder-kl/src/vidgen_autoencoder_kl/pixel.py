@@ -17,6 +17,7 @@ class PixelAutoencoder(nn.Module):
     def __init__(self, patch: Size3) -> None:
         super().__init__()
         self.stride = patch
+        self.chunk = patch[0]
         self.latent_channels = 3 * patch[0] * patch[1] * patch[2]
 
     def encode(self, video: Tensor, draws: Draws | None = None) -> Tensor:

@@ -42,6 +42,7 @@ class VideoAutoencoderKLTemporalDecoder(StartsLikeTorch):
         self.scaling_factor = scaling_factor
         side = 2 ** (len(module.config["block_out_channels"]) - 1)
         self.stride: Size3 = (1, side, side)
+        self.chunk: int | None = None  # the decoder looks along time
         self.tiles = tiles_for(tile_size, tile_overlap, side)
         self.latent_channels: int = module.config["latent_channels"]
         with_fast_doubling(module.decoder)

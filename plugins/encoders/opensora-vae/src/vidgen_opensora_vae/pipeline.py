@@ -63,7 +63,7 @@ class VideoAutoencoderPipeline(StartsLikeTorch):
     ) -> None:
         super().__init__()
         self.spatial_vae, self.temporal_vae = spatial_vae, temporal_vae
-        self.micro_frame_size = micro_frame_size
+        self.micro_frame_size = self.chunk = micro_frame_size
         self.latent_channels = temporal_vae.embed_dim
         self.stride: Size3 = (temporal_vae.factor, *spatial_vae.stride[1:])
         _check_channels(spatial_vae, temporal_vae)

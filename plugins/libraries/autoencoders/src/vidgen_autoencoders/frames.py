@@ -50,6 +50,7 @@ class VideoAutoencoderKL(StartsLikeTorch):
         self.latent_channels: int = module.config["latent_channels"]
         side = 2 ** (len(self.widths) - 1)
         self.stride: Size3 = (1, side, side)
+        self.chunk: int | None = 1
         self.tiles = tiles_for(tile_size, tile_overlap, side)
         with_fast_doubling(module.decoder)
 
