@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from vidgen.interfaces import Context
+from vidgen.weights import fingerprint
 from vidgen_text import T5Options
 from vidgen_text.t5 import T5, build
 
@@ -36,6 +37,7 @@ def main(rank: int, ranks: int, folder: str, meeting: Path) -> None:
     for dtype in PRECISIONS:
         encoder = make(folder, dtype, "keep")
         made[dtype] = encoder.encode(TEXTS[rank])["y"]
+        made[f"{dtype} fingerprint"] = fingerprint(encoder)
         made[f"{dtype} share"] = torch.tensor(sum(p.to_local().numel() for p in encoder.parameters()))
     for after_use in RELEASES:
         encoder = make(folder, "fp32", after_use)

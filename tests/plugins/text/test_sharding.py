@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from vidgen.interfaces import Context
+from vidgen.weights import fingerprint
 from vidgen_text import T5Options
 from vidgen_text.t5 import build
 
@@ -34,12 +35,14 @@ def run(folder: Path, meeting: Path) -> list[dict[str, Any]]:
 
 def test_two_ranks_make_what_one_makes(t5_folder, tmp_path):
     """Each with texts of its own, so that one has three groups and the other one; and again after a release, when one
-    has no text at all. Each keeps half of the weights."""
+    has no text at all. Each keeps half of the weights, and
+    names the whole for kept features."""
     made = run(t5_folder, tmp_path)
     for dtype, tolerance in (("fp32", 1e-5), ("bf16", 0.05), ("int8", 0.05)):
         options = T5Options(from_pretrained=str(t5_folder), model_max_length=9, dtype=dtype, shardformer=True)
         alone = build(options, Context())
         for one in made:
+            assert one[f"{dtype} fingerprint"] == fingerprint(alone)
             torch.testing.assert_close(one[dtype], alone.encode(one["texts"])["y"], rtol=0, atol=tolerance)
         shares = [int(one[f"{dtype} share"]) for one in made]
         assert sum(shares) == sum(p.numel() for p in alone.parameters())

@@ -10,9 +10,11 @@ END = 1 << 16  # bytes of each end of a file
 
 
 def fingerprint(module: nn.Module) -> str:
-    """Twelve hexadecimal digits that name the values of all parameters and buffers."""
+    """Twelve hexadecimal digits that name the values of all parameters and buffers. Where these are shared out over
+    ranks, all ranks must ask, and get the same as for the whole."""
     digest = blake2b(digest_size=6)
-    for name, tensor in module.state_dict().items():
+    for name, value in module.state_dict().items():
+        tensor = value.full_tensor() if hasattr(value, "full_tensor") else value  # of one entry at a time
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from vidgen.errors import UserError, did_you_mean
 from vidgen.interfaces import Context
 
 from vidgen_text import ClassesOptions
+from vidgen_text.identity import identity
 
 
 class Classes(nn.Module):
@@ -30,6 +31,8 @@ class Classes(nn.Module):
         self.num_classes = num_classes
         self.names = {_plain(name): number for number, name in enumerate(names)}
         self.register_buffer("home", torch.empty(0), persistent=False)  # follows `.to`
+        if names:
+            self.register_buffer("identity", identity(name.encode() for name in self.names))
 
     def encode(self, texts: Sequence[str | int]) -> dict[str, Tensor]:
         """`y` (B,) int64, 0 to num_classes - 1. A text is a decimal number or a name; case and blanks around it do not

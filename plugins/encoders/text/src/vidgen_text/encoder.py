@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vidgen_text import PretrainedOptions
+from vidgen_text.identity import nothing
 from vidgen_text.tokens import Group, Tokens, group
 
 ROOM_ON_CPU = 1024  # tokens whose intermediate results stay near a core
@@ -37,6 +38,7 @@ class PretrainedEncoder(nn.Module):
         # Follows `.to`, also while the weights are elsewhere.
         device = next(self.network.parameters()).device
         self.register_buffer("home", torch.empty(0, device=device), persistent=False)
+        self.register_buffer("identity", nothing() if tokens is None else tokens.identity)
 
     def release(self) -> None:
         """Do with the weights what `after_use` says: nothing, to the CPU, or give up their memory. The next `encode`

@@ -13,6 +13,8 @@ from vidgen.weights import hub
 from vidgen_text import PretrainedOptions
 
 TOKENIZERS = ("tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json")
+PARTS = ("tokenizer", "spiece", "vocab", "merges", "special_tokens", "added_tokens")
+"""What the names of a tokenizer's files begin with."""
 SMALL_FILES = ("*.json", "*.model", "*.txt")
 
 
@@ -51,6 +53,11 @@ def find_tokenizer(place: Place) -> Path:
         f"the encoder in {place.encoder} has no tokenizer: looked for {', '.join(TOKENIZERS)} in {looked}. Copy the "
         "tokenizer's files there, or say tokenizer_subfolder."
     )
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files that make a tokenizer, by name."""
+    return [path for path in sorted(folder.iterdir()) if path.name.startswith(PARTS) and path.is_file()]
 
 
 def _place(root: Path, options: PretrainedOptions) -> Place:

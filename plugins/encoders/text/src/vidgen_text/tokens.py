@@ -3,6 +3,7 @@
 Letters: B texts, G texts of a group, N tokens.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from vidgen.errors import RunError, UserError
 
 from vidgen_text import PretrainedOptions
 from vidgen_text.captions import clean_caption
-from vidgen_text.places import Place, find_tokenizer
+from vidgen_text.identity import identity
+from vidgen_text.places import Place, find_tokenizer, tokenizer_files
 
 
 class Tokens:
     """Texts as token numbers.
 
     options: how many tokens are kept of a text, and whether it is cleaned first. vocabulary: numbers the encoder knows.
-    end, pad: the numbers of the end marker and of padding.
+    end, pad: the numbers of the end marker and of padding. identity: of the tokenizer's files and the encoder's
+    configuration, see `vidgen_text.identity`.
     """
 
     def __init__(self, place: Place, options: PretrainedOptions, vocabulary: int) -> None:
@@ -33,6 +36,8 @@ class Tokens:
         if not empty or end not in (None, empty[-1]):
             raise UserError(f"the tokenizer in {folder} sets no end marker after a text: it is another encoder's")
         self.end, self.pad = empty[-1], 0 if pad is None else int(pad)
+        described = json.dumps(dict(place.config), sort_keys=True).encode()
+        self.identity = identity([described, *(path.read_bytes() for path in tokenizer_files(folder))])
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """The numbers of each text, the end marker last, also of a text that was cut.
