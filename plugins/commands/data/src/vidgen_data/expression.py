@@ -107,7 +107,11 @@ class Expression:
 
     def _binary(self, node: ast.BinOp, batch: pa.RecordBatch) -> Value:
         if isinstance(node.op, ast.MatMult):
-            return self._apply(node, pc.match_substring_regex, self._value(node.left, batch), self._text(node.right))
+            pattern = self._text(node.right)
+            self._apply(
+                node.right, pc.match_substring_regex, pa.scalar(""), pattern
+            )  # no row need be there to refuse it
+            return self._apply(node, pc.match_substring_regex, self._value(node.left, batch), pattern)
         if type(node.op) not in ARITHMETIC:
             raise self._wrong(node, "this is not allowed", ALLOWED)
         return self._apply(

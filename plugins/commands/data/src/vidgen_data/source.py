@@ -17,6 +17,7 @@ TEXTS = ("path", "text", "id")
 BLANKS = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "none", "NA", "N/A", "#N/A"]
 BATCH = 1 << 16
 BLOCK = 8 << 20
+JSON_BLOCK = 32 << 20
 WIDER = {pa.null(): pa.int64(), pa.bool_(): pa.string(), pa.int64(): pa.float64(), pa.float64(): pa.string()}
 """What a column of a CSV file becomes when a value does not fit what the values before it looked like."""
 
@@ -132,7 +133,7 @@ class JsonSource:
         self.path = path
         texts = pa.schema([(name, pa.string()) for name in TEXTS])
         parse = pa.json.ParseOptions(explicit_schema=texts, newlines_in_values=False)
-        table = pa.json.read_json(path, pa.json.ReadOptions(block_size=BLOCK), parse)
+        table = pa.json.read_json(path, pa.json.ReadOptions(block_size=JSON_BLOCK), parse)
         absent = [name for name in TEXTS if table.column(name).null_count == table.num_rows]
         self._table = table.drop_columns(absent)
         self.schema, self.num_rows = self._table.schema, self._table.num_rows
@@ -156,5 +157,5 @@ def _of_csv(kind: pa.DataType) -> pa.DataType:
 
 def _misfit(error: pa.ArrowInvalid, names: Sequence[str]) -> str | None:
     """The column that a value does not fit, if that is what is wrong."""
-    found = re.search(r"CSV column #(\d+): CSV conversion error", str(error))
+    found = re.search(r"CSV column #(\d+): (?:Row #\d+: )?CSV conversion error", str(error))
     return names[int(found[1])] if found else None
