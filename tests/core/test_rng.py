@@ -91,3 +91,9 @@ def test_draws_are_what_they_say():
     assert integers.unique().tolist() == [0, 1, 2, 3, 4]
     assert draws.uniform("p").shape == draws.integers("p", 9).shape == (3,)
     assert len(draws) == 3
+
+
+def test_samples_with_seeds_of_their_own_are_those_of_runs_with_such_seeds() -> None:
+    mixed = Draws([3, 8], [("a", 0), ("b", 1)]).normal("noise", (4,))
+    assert torch.equal(mixed[0], Draws(3, [("a", 0)]).normal("noise", (4,))[0])
+    assert torch.equal(mixed[1], Draws(8, [("a", 0), ("b", 1)])[1].normal("noise", (4,))[0])

@@ -35,16 +35,21 @@ def numpy_generator(seed: int, purpose: str, *where: int | str) -> np.random.Gen
 class Draws:
     """Random numbers for a batch, one address per sample: row i of every result depends on `samples[i]` alone.
 
-    seed: the run's seed.
+    seed: the run's seed, or one of each sample's own.
     samples: an address per sample: (epoch, row) in training, (prompt, repeat) in sampling.
     """
 
-    def __init__(self, seed: int, samples: Sequence[Address]) -> None:
-        self.seed = seed
+    def __init__(self, seed: int | Sequence[int], samples: Sequence[Address]) -> None:
         self.samples = tuple(samples)
+        self.seeds = (seed,) * len(self.samples) if isinstance(seed, int) else tuple(seed)
+        assert len(self.seeds) == len(self.samples), "a seed for each sample"
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def __getitem__(self, row: int) -> "Draws":
+        """Those of one sample."""
+        return Draws(self.seeds[row], [self.samples[row]])
 
     def normal(
         self, purpose: str, shape: Sequence[int], *, device: torch.device | str = "cpu", step: int = 0
@@ -80,4 +85,6 @@ class Draws:
 
     def generators(self, purpose: str, *, step: int = 0) -> list[torch.Generator]:
         """One for each sample, at its own address, on the CPU: for libraries that draw for themselves."""
-        return [torch_generator(self.seed, purpose, step, *sample) for sample in self.samples]
+        return [
+            torch_generator(seed, purpose, step, *sample) for seed, sample in zip(self.seeds, self.samples, strict=True)
+        ]

@@ -10,7 +10,7 @@ import pytest
 import torch
 import vidgen
 from tiny_run import RECIPE, assert_same_state, merged
-from vidgen import UserError
+from vidgen import RunError, UserError
 from vidgen.engine.features import Features, FeatureStore, check_filled
 
 Train = Callable[..., Path]
@@ -190,6 +190,15 @@ def test_a_damaged_shard_that_was_written_anew_stays(tmp_path: Path) -> None:
     path.write_bytes(whole)  # by another rank
     again.write_index()
     assert path.exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_much_is_worked_out(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"features\.cache: .*/file is a file; name a folder"):
+        FeatureStore(tmp_path / "file", {})
+    store = FeatureStore(tmp_path / "file/within", {}, shard_size=100)
+    with pytest.raises(RunError, match=r"features\.cache: nothing can be kept in .*/file/within/.*Not a directory"):
+        store.write(1, features())
 
 
 def test_the_nearest_of_other_producers_is_told(tmp_path: Path) -> None:

@@ -51,7 +51,12 @@ class FeatureStore:
     """Entries by key, a number made of all that an entry depends on (`vidgen.rng.address`)."""
 
     def __init__(self, folder: Path, producer: Mapping[str, Any], *, shard_size: int = 256) -> None:
-        """folder: of all producers. producer: plain data that name what makes entries. shard_size: entries a file."""
+        """folder: of all producers. producer: plain data that name what makes entries. shard_size: entries a file.
+
+        Raises: UserError, when `folder` is a file.
+        """
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"features.cache: {folder} is a file; name a folder, which may be new")
         name = blake2b(json.dumps(producer, sort_keys=True).encode(), digest_size=6).hexdigest()
         self.folder, self.producer = folder / name, producer
         self._shard_size = shard_size
@@ -86,7 +91,9 @@ class FeatureStore:
         return Features(stored["latents"], {k: _lengthened(v, length) for k, v in text.items()}, *about["sample"])
 
     def write(self, key: int, features: Features) -> None:
-        """Keep an entry; it is on disk after `flush`, or sooner."""
+        """Keep an entry; it is on disk after `flush`, or sooner. Raises: RunError, at once when nothing can be kept."""
+        if not self._waiting:
+            self._prepare()
         self._waiting[key] = features
         if len(self._waiting) >= self._shard_size:
             self.flush()
@@ -104,7 +111,6 @@ class FeatureStore:
         path = self.folder / f"{_name(min(self._waiting))}.safetensors"
         partial = path.with_name(f"{path.name}{PARTIAL}")
         try:
-            self._prepare()
             save_file(tensors, partial, metadata={"entries": json.dumps(entries)})
             partial.replace(path)
         except (OSError, SafetensorError) as error:
@@ -145,10 +151,13 @@ class FeatureStore:
         return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.parent != self.folder]
 
     def _prepare(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         about = self.folder / PRODUCER
-        if not about.exists():
-            about.write_text(json.dumps(self.producer, indent=1), encoding="utf-8")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not about.exists():
+                about.write_text(json.dumps(self.producer, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise RunError(f"features.cache: nothing can be kept in {self.folder}: {error}") from error
 
     def _find(self) -> dict[int, str]:
         """Every entry of every whole shard. A damaged one is told of and left out, as if it had never been."""

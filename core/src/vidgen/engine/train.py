@@ -150,15 +150,14 @@ class Training:
         sizes = {key: value.to(device) for key, value in batch.numbers().items()}
         encoded = self.encoding(batch)
         told = {"drop_caption": draws.uniform("drop caption", device=device) < self.model.caption_dropout}
-        valid = encoded.valid
-        if valid is not None:
-            told, valid = {**told, "valid": valid}, valid.to(device, non_blocking=True)
+        if encoded.valid is not None:
+            told["valid"] = encoded.valid
         conditioning = conditioning_for(self.model, sizes, encoded.text, told)
         # Layers that draw for themselves (dropout, drop path) do so from the global generator: address that, too.
         torch.manual_seed(address(self.recipe.seed, "layers", self.step, self.parallel.rank))
         with self.parallel.autocast():
             return parts.scheduler.training_losses(
-                self.model, encoded.x, conditioning, draws=draws, valid=valid, sizes=sizes
+                self.model, encoded.x, conditioning, draws=draws, valid=encoded.valid, sizes=sizes
             )
 
     def save(self, session: Session) -> None:

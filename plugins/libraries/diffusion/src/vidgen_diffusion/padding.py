@@ -26,8 +26,8 @@ def noise_for(draws: Draws, x: Tensor, valid: Tensor | None) -> Tensor:
     if all(size == whole for size in sizes):
         return draws.normal("noise", x.shape[1:], device=x.device)
     noise = torch.zeros(x.shape, pin_memory=x.device.type == "cuda")
-    for row, sample, (frames, rows, columns) in zip(noise, draws.samples, sizes, strict=True):
-        own = Draws(draws.seed, [sample]).normal("noise", (len(row), frames, rows, columns))
+    for number, (row, (frames, rows, columns)) in enumerate(zip(noise, sizes, strict=True)):
+        own = draws[number].normal("noise", (len(row), frames, rows, columns))
         row[:, :frames, :rows, :columns] = own[0]
     return noise.to(x.device, non_blocking=True)
 

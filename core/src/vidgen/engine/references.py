@@ -1,0 +1,62 @@
+"""Latents of the pictures and videos that prompts refer to."""
+
+from contextlib import nullcontext
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vidgen.engine import media
+from vidgen.engine.download import Limits, downloaded, is_address
+from vidgen.engine.parts import Encoders
+from vidgen.engine.source_clip import read_frames
+from vidgen.errors import UserError
+
+AT_ONCE = 16  # frames to encode together, about
+KEPT = 16  # references
+
+
+class References:
+    """Each file is read and encoded once for every size; the last ones are kept.
+
+    folders: where a path is looked for, one after the other. limits: of what is downloaded; None: nothing is.
+    """
+
+    def __init__(self, encoders: Encoders, *, folders: tuple[Path, ...], limits: Limits | None) -> None:
+        self._encoders, self._folders, self._limits = encoders, folders, limits
+        self.latents = lru_cache(KEPT)(self._latents)
+
+    def check(self, name: str) -> None:
+        """Raises: UserError, when there is no such file, or it would have to be downloaded and must not be."""
+        if not is_address(name):
+            self._find(name)
+        elif self._limits is None:
+            raise UserError(f"reference {name} lies on another machine: set allow_download: true, or give a file")
+
+    def _latents(self, name: str, size: tuple[int, int]) -> Tensor:
+        """(C, T, H, W) float32 on the CPU, of the whole file at `size` (rows, columns). Raises: UserError, RunError."""
+        self.check(name)
+        source = downloaded(name, self._limits) if self._limits and is_address(name) else nullcontext(self._find(name))
+        with source as path:
+            return torch.cat([self.encode(frames[None])[0] for frames in read_frames(path, size, self._piece())], dim=1)
+
+    @torch.inference_mode()
+    def encode(self, video: Tensor) -> Tensor:
+        """video: (B, 3, T, H, W) uint8. Returns the modes of its latents, (B, C, T, H, W) float32 on the CPU."""
+        encoders = self._encoders
+        with encoders.parallel.autocast():
+            return encoders.vae.encode(media.to_unit(video.to(encoders.device))).float().cpu()
+
+    def _piece(self) -> int:
+        """Frames that may be encoded without those before and behind: whole chunks, or everything."""
+        chunk = self._encoders.vae.chunk
+        return 1 << 40 if chunk is None else chunk * max(1, AT_ONCE // chunk)
+
+    def _find(self, name: str) -> Path:
+        path = Path(name).expanduser()
+        places = list(dict.fromkeys([path, *(folder / path for folder in self._folders)]))
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise UserError(f"reference {name}: no such file (looked for {' and '.join(map(str, places))})")
+        return found

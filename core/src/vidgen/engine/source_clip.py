@@ -1,0 +1,68 @@
+"""Pictures and videos given to a run, at the size it works in: read piece by piece, so that length costs no memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from vidgen.errors import RunError
+
+STILLS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
+TURNS = {0: 0, 90: 1, 180: 2, 270: 3}  # degrees counter-clockwise, as FFmpeg's display matrix says
+
+Size2 = tuple[int, int]
+
+
+def read_frames(path: Path, size: Size2, piece: int) -> Iterator[Tensor]:
+    """Frames in order, (3, t, *size) uint8 RGB, `piece` at a time and the rest in the last: made upright, scaled until
+    they cover `size` (rows, columns), the centre cut out. A picture gives one frame.
+
+    Raises: RunError, when the file cannot be read or holds no frame.
+    """
+    waiting: list[Tensor] = []
+    empty = True
+    try:
+        for picture in _still(path) if path.suffix.lower() in STILLS else _video(path):
+            waiting.append(_covering(picture, size))
+            empty = False
+            if len(waiting) == piece:
+                yield torch.stack(waiting, dim=1)
+                waiting = []
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, av.FFmpegError) as error:
+        raise RunError(f"{path} cannot be read as a picture or video ({error})") from error
+    if empty:
+        raise RunError(f"{path} holds no frame")
+    if waiting:
+        yield torch.stack(waiting, dim=1)
+
+
+def _still(path: Path) -> Iterator[np.ndarray]:
+    with Image.open(path) as image:
+        yield np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def _video(path: Path) -> Iterator[np.ndarray]:
+    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        if not container.streams.video:
+            raise RunError(f"{path} has no video stream")
+        turn: int | None = None
+        for frame in container.decode(video=0):
+            turn = TURNS.get(round(frame.rotation) % 360, 0) if turn is None else turn
+            yield np.rot90(frame.to_ndarray(format="rgb24"), turn)
+
+
+def _covering(pixels: np.ndarray, size: Size2) -> Tensor:
+    """(H, W, 3) to (3, *size)."""
+    frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+    scale = max(new / old for new, old in zip(size, frame.shape[1:], strict=True))
+    scaled = [max(round(old * scale), new) for new, old in zip(size, frame.shape[1:], strict=True)]
+    if scaled != list(frame.shape[1:]):
+        large = interpolate(frame[None].float(), scaled, mode="bilinear", antialias=True)[0]
+        frame = large.add(0.5).clamp(0, 255).to(torch.uint8)
+    top, left = ((old - new) // 2 for old, new in zip(scaled, size, strict=True))
+    return frame[:, top : top + size[0], left : left + size[1]]
