@@ -97,9 +97,9 @@ class Model(Protocol):
     conditioning: the keyword arguments `forward` takes, of: `y` (B, N, D) caption features; `mask` (B, N), 1 where a
         caption token counts, else 0; `x_mask` (B, T) bool, true where a latent frame carries noise; `drop_caption` (B,)
         bool, true where the caption is to be replaced by the null caption; `valid` (B, T, H, W) bool on the CPU, where
-        sizes can be read without waiting for a device, true where a latent belongs to the clip, false where it pads a batch of clips of different sizes (each clip begins at the
-        origin of every axis; results at the padding mean nothing); `fps`, `height`, `width`, `num_frames`, `ar`
-        (B,) float numbers of the clip in pixels and video frames, ar = height / width. The engine supplies what is
+        sizes can be read without waiting for a device, true where a latent belongs to the clip, false where it pads a
+        batch of clips of different sizes (each clip begins at the origin of every axis; results at the padding mean
+        nothing); `fps`, `height`, `width`, `num_frames`, `ar` (B,) float numbers of the clip in pixels and video frames, ar = height / width. The engine supplies what is
         named and nothing else.
     caption_dropout: how often a caption is dropped in training, 0 to 1; the engine draws it and passes `drop_caption`.
     """
@@ -207,8 +207,8 @@ class Scheduler(Protocol):
     ) -> "dict[str, Tensor]":
         """x: clean latents (B, C, T, H, W). mask: (B, T) bool, true where a frame is noised and learned; passed on to
         the model as `x_mask`. noise, t: used as given, else drawn from `draws` (purposes `timestep`, then `noise`).
-        valid: (B, T, H, W) bool on the CPU, true where a latent is no padding: the loss is the mean over those alone, of
-        the sample or, where so published, of the whole batch. It reaches the model with the conditioning, not from
+        valid: (B, T, H, W) bool on the CPU, true where a latent is no padding: the loss is the mean over those alone,
+        of the sample or, where so published, of the whole batch. It reaches the model with the conditioning, not from
         here.
         sizes: `height`, `width`, `num_frames`, `fps`, `ar` (B,) of the clips in pixels and video frames, whether or not
         the model takes them. Returns `loss` (B,) and whatever parts of it are worth logging, each (B,)."""

@@ -58,7 +58,7 @@ def _video(path: Path) -> Iterator[np.ndarray]:
 
 def _covering(pixels: np.ndarray, size: Size2) -> Tensor:
     """(H, W, 3) to (3, *size)."""
-    frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+    frame = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
     scale = max(new / old for new, old in zip(size, frame.shape[1:], strict=True))
     scaled = [max(round(old * scale), new) for new, old in zip(size, frame.shape[1:], strict=True)]
     if scaled != list(frame.shape[1:]):
