@@ -99,8 +99,8 @@ class Model(Protocol):
         bool, true where the caption is to be replaced by the null caption; `valid` (B, T, H, W) bool on the CPU, where
         sizes can be read without waiting for a device, true where a latent belongs to the clip, false where it pads a
         batch of clips of different sizes (each clip begins at the origin of every axis; results at the padding mean
-        nothing); `fps`, `height`, `width`, `num_frames`, `ar` (B,) float numbers of the clip in pixels and video frames, ar = height / width. The engine supplies what is
-        named and nothing else.
+        nothing); `fps`, `height`, `width`, `num_frames`, `ar` (B,) float numbers of the clip in pixels and video
+        frames, ar = height / width. The engine supplies what is named and nothing else.
     caption_dropout: how often a caption is dropped in training, 0 to 1; the engine draws it and passes `drop_caption`.
     """
 
