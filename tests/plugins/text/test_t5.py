@@ -228,6 +228,9 @@ def test_another_kind_of_model_is_told(t5_folder, tmp_path):
     (folder / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(UserError, match="is of a model of type 'bert'; t5 takes t5, mt5, umt5"):
         make(folder)
+    (folder / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    with pytest.raises(UserError, match="is of a model of type 'AutoencoderKL'; t5 takes"):
+        make(folder)
 
 
 def test_the_family_is_told_by_the_architecture_where_the_type_is_missing(write_t5, tmp_path):

@@ -118,9 +118,8 @@ def _family(place: Place) -> str:
     named = re.match(r"U?M?T5(?=[A-Z])", str(architectures[0]))
     family = str(place.config.get("model_type") or (named[0] if named else "")).lower()
     if family not in FAMILIES:
-        raise UserError(
-            f"{place.encoder}/config.json is of a model of type {family or 'unknown'!r}; t5 takes {', '.join(FAMILIES)}"
-        )
+        kind = family or str(place.config.get("_class_name", "unknown"))  # diffusers names the class instead
+        raise UserError(f"{place.encoder}/config.json is of a model of type {kind!r}; t5 takes {', '.join(FAMILIES)}")
     return family
 
 
