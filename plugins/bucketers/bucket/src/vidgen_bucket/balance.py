@@ -32,12 +32,3 @@ class Balance:
         whole = np.concatenate([order[:cut], order[cut + rest :]]).reshape(runs, self.run)
         mixed = draw.permuted(draw.permutation(whole), axis=1)
         return np.concatenate([mixed.ravel(), last])
-
-
-def waiting(tokens: NDArray[np.float64], num_ranks: int) -> float:
-    """Share of the ranks' time that is spent waiting for the slowest of a step, where time grows as tokens do.
-
-    tokens: of each batch of a plan, (batches,), a multiple of the ranks.
-    """
-    steps = tokens.reshape(-1, num_ranks)
-    return float(1 - steps.mean(axis=1).sum() / steps.max(axis=1).sum())

@@ -193,10 +193,6 @@ class Batches(Sequence[tuple[Request, ...]]):
             for row, others in zip(rows.tolist(), spares.tolist(), strict=True)
         )
 
-    def per_batch(self, numbers: Sequence[float]) -> NDArray[np.float64]:
-        """numbers: of each of `epoch.groups.buckets`. Returns that of the bucket of each batch, (batches,)."""
-        return np.asarray(numbers, np.float64)[self.epoch.groups.bucket[self.epoch.group[self.numbers]]]
-
 
 def _repeated(rows: Places, count: int) -> Places:
     """The first `count` rows, starting over where they end."""

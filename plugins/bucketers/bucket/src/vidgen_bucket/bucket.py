@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,22 +62,18 @@ class LevelBucketer:
     def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> Batches:
         """The batches of an epoch. With another number of ranks they are the same but for the last step.
 
-        Raises: UserError, when no step can be filled on every rank.
+        Raises: UserError, when no step can be filled on every rank, or the autoencoder cannot take a bucket's clips.
         """
         assignment = self.assign(table, epoch)
         groups = group(assignment.buckets, assignment.bucket)
+        costs = np.array([self._tokens(self.buckets[one]) for one in groups.bucket], np.float64)
         order: Order = Shuffled(self.seed, epoch) if self.options.shuffle else InOrder()
-        made = make_batches(groups, order, drop_last=self.options.drop_last, rearrange=self._rearrange(groups, epoch))
+        made = make_batches(groups, order, drop_last=self.options.drop_last, rearrange=self._rearrange(costs, epoch))
         numbers = made.for_ranks(num_ranks, self.options.drop_last)
         if not len(numbers):
             raise UserError(self._too_few(assignment, groups, num_ranks))
         _report_left_over(made, numbers)
         return Batches(made, numbers, (self.seed, epoch))
-
-    def batch_tokens(self, plan: Batches) -> NDArray[np.float64]:
-        """Tokens of each batch of a plan, (batches,)."""
-        used = set(plan.epoch.groups.bucket.tolist())
-        return plan.per_batch([self._tokens(one) if i in used else 0 for i, one in enumerate(self.buckets)])
 
     def suggest(self, table: "pa.Table") -> dict[str, Any]:
         """A bucketer section for a recipe, as plain data, whose resolutions and numbers of frames suit the table.
@@ -84,20 +81,31 @@ class LevelBucketer:
         Batches are as large as this bucketer's largest, in tokens. See `vidgen_bucket.suggest`. Raises: UserError,
         when the table tells no sizes.
         """
-        budget = max((self._tokens(bucket) for bucket in self.buckets), default=0)
-        found = suggest(shapes_of(table), self.interval, self.tokens, budget)
+        found = suggest(shapes_of(table), self.interval, self.tokens, self._largest_batch())
         kept = {} if self.options.frame_interval is None else {"frame_interval": self.options.frame_interval}
         return {"type": "bucket", **found, **kept}
 
-    def _rearrange(self, groups: Groups, epoch: int) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+    def _rearrange(self, costs: NDArray[np.float64], epoch: int) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+        """costs: tokens of a batch of each group, (groups,)."""
         if self.options.balance == "none":
             return None
-        tokens = np.array([self._tokens(self.buckets[one]) for one in groups.bucket], np.float64)
         balance = Balance(run=self.options.balance_ranks, seed=self.seed)
-        return lambda of_batch: balance.arrange(tokens[of_batch], epoch)
+        return lambda of_batch: balance.arrange(costs[of_batch], epoch)
+
+    def _largest_batch(self) -> int:
+        """Tokens of it, of buckets that the autoencoder can take."""
+        largest = 0
+        for bucket in self.buckets:
+            with suppress(UserError):
+                largest = max(largest, self._tokens(bucket))
+        return largest
 
     def _tokens(self, bucket: Bucket) -> int:
-        return bucket.batch_size * self.tokens((bucket.num_frames, *bucket.size))
+        """Of one batch. Raises: UserError, when the autoencoder cannot take its clips."""
+        try:
+            return bucket.batch_size * self.tokens((bucket.num_frames, *bucket.size))
+        except UserError as error:
+            raise UserError(f"bucketer: the bucket {bucket.name}: {error}") from None
 
     def _reasons(self) -> tuple[str, ...]:
         """In the order of the numbers in `vidgen_bucket.place`."""

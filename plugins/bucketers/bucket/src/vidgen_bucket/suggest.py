@@ -44,7 +44,7 @@ def suggest(
     if not config:
         raise UserError(
             f"no buckets can be suggested: of {len(area)} rows none has a known num_frames, height and width of "
-            f"{ENOUGH * tables[0].pixels:,.0f} pixels or more, and room in a batch."
+            f"{np.ceil(ENOUGH * tables[0].pixels):,.0f} pixels or more, and room in a batch."
         )
     return {"bucket_config": config}
 
@@ -53,15 +53,22 @@ def _entries(
     table: Resolution, frames: NDArray[np.float64], interval: int, tokens: Callable[[Size3], int], budget: int
 ) -> Entries:
     """frames: of the rows that a resolution gets, (rows,)."""
-    size, found = table.sizes[SQUARE], {}
-    if (frames == 1).mean() >= LAST_SHARE:
-        found[1] = tokens((1, *size))
-    fitting = [count for count in FRAMES if tokens((count, *size)) <= budget]
+    batch_sizes = {count: _batch_size(tokens, (count, *table.sizes[SQUARE]), budget) for count in (1, *FRAMES)}
+    fitting = [count for count in FRAMES if batch_sizes[count]]
     limits = [count * interval for count in fitting]
     longest = np.searchsorted(limits, frames, side="left") - 1  # a video needs more frames than the limit
-    for place, _ in _split(longest[(longest >= 0) & (frames > 1)], len(fitting)):
-        found[fitting[place]] = tokens((fitting[place], *size))
-    return {count: [1.0, budget // cost] for count, cost in sorted(found.items()) if cost <= budget}
+    found = [fitting[place] for place, _ in _split(longest[(longest >= 0) & (frames > 1)], len(fitting))]
+    if batch_sizes[1] and (frames == 1).mean() >= LAST_SHARE:
+        found.append(1)
+    return {count: [1.0, batch_sizes[count]] for count in sorted(found)}
+
+
+def _batch_size(tokens: Callable[[Size3], int], size: Size3, budget: int) -> int:
+    """Clips of a batch; 0 where not even one fits, or the autoencoder takes none of that size."""
+    try:
+        return budget // max(tokens(size), 1)
+    except UserError:
+        return 0
 
 
 def _split(places: NDArray[np.integer], choices: int) -> Sequence[tuple[int, NDArray[np.bool_]]]:
