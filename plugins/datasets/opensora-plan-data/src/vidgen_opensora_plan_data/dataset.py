@@ -148,7 +148,6 @@ def sample_table(items: pa.Table, selection: Selection, rules: Rules) -> pa.Tabl
     video, fps = selection.video[kept], rates(items)[kept]
     captions = chosen.column("captions").combine_chunks()
     take = partial(pc.if_else, pc.equal(pc.list_value_length(captions), 1))
-    clip_frames = pc.round(chosen.column("num_frames")).cast(pa.int32())
     return pa.table(
         {
             "path": chosen.column("path"),
@@ -159,7 +158,7 @@ def sample_table(items: pa.Table, selection: Selection, rules: Rules) -> pa.Tabl
             "fps": pa.array(fps / step_of(fps, rules.train_fps), pa.float64(), mask=~video),
             "captions": take(pa.scalar(None, captions.type), captions),
             "start": chosen.column("start"),
-            "clip_frames": clip_frames,
+            "clip_frames": chosen.column("num_frames"),
             "clip_fps": pa.array(fps, pa.float64()),
             "crop": chosen.column("crop"),
             "aesthetic": chosen.column("aesthetic"),
