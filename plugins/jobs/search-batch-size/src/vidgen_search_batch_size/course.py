@@ -66,7 +66,7 @@ class Search:
             return seconds
 
         found = self._plan.search(span, measure, self.goal)
-        return Result(key=span.key, size=size, tokens=tokens, trials=tuple(tried), found=found)
+        return Result(key=span.key, size=size, tokens=tokens, trials=tuple(tried), found=found, upper=span.upper)
 
     def _take_goal(self, base: Result) -> None:
         if not base.found.batch_size:

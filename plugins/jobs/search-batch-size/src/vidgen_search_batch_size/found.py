@@ -24,7 +24,7 @@ class Result:
     """Of one bucket.
 
     size, tokens: of the clip it was searched with, (frames, rows, columns) in pixels. trials: sizes tried in turn, with
-    seconds of a step, None where they did not fit; none where the guess was taken as it is.
+    seconds of a step, None where they did not fit; none where the guess was taken as it is. upper: end of the range.
     """
 
     key: Key
@@ -32,13 +32,14 @@ class Result:
     tokens: int
     trials: tuple[tuple[int, float | None], ...]
     found: Found
+    upper: int
 
     def note(self, goal: float | None) -> str:
         """Why it is as it is, where that is not plain."""
         if not self.trials:
             return "taken as given"
         if self.found.batch_size:
-            return ""
+            return "end of its range: a larger one may do" if self.found.batch_size == self.upper else ""
         smallest, seconds = min(self.trials)
         if seconds is None:
             return f"{LEFT_OUT}a batch of {_clips(smallest)} does not fit in memory"
@@ -87,10 +88,10 @@ def _filled(config: Mapping[Any, Any], sizes: Mapping[Key, int]) -> dict[Any, An
 
 
 def _line(result: Result, goal: float | None) -> str:
-    found, note = result.found, result.note(goal)
-    if note:
-        return f"{bucket_name(result.key)}: {note}"
-    return f"{bucket_name(result.key)}: {_clips(found.batch_size)}, {found.step_time:.4g} s per step"
+    found = result.found
+    size = [_clips(found.batch_size)] if found.batch_size else []
+    seconds = [f"{found.step_time:.4g} s per step"] if found.step_time else []
+    return f"{bucket_name(result.key)}: {'; '.join(one for one in (*size, *seconds, result.note(goal)) if one)}"
 
 
 def _clips(count: int) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -30,10 +29,8 @@ class Ledger(TorchDispatchMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if any(
-            one not in (Tensor, Parameter) for one in types
-        ):  # tensors made of tensors, such as sharded ones: what they do inside comes here again
-            return NotImplemented
+        if any(hasattr(one, "__tensor_flatten__") for one in types):
+            return NotImplemented  # tensors made of tensors, such as sharded ones: what they do inside comes here again
         result = func(*args, **(kwargs or {}))
         given = {storage._cdata for storage in _storages((args, kwargs))}
         for storage in _storages(result):
@@ -58,5 +55,5 @@ class Ledger(TorchDispatchMode):
 
 def _storages(values: Any) -> Iterator[torch.UntypedStorage]:
     for one in tree_leaves(values):
-        if isinstance(one, Tensor):
+        if isinstance(one, Tensor) and one.device.type == "cpu":
             yield one.untyped_storage()
