@@ -82,9 +82,11 @@ class Search:
         session.progress.advance("search", sum(most[: len(self.results)]) + tried, sum(most))
 
     def _write(self) -> None:
-        text = self._text()
+        text, path = self._text(), self._recipe.outputs / RECIPE
         if text is not None:
-            write_recipe(self._recipe.outputs / RECIPE, text)
+            write_recipe(path, text)
+        else:
+            path.unlink(missing_ok=True)  # of a time when there was hope
 
     def _text(self) -> str | None:
         return recipe_text(self._context.recipe, self.results, goal=self.goal, measured=self._measured())

@@ -52,12 +52,14 @@ class Budget:
         self._text = "all that the device has" if megabytes is None else f"{megabytes:,} MB"
         if device.type == "cpu":
             taken = _numbers(STATUS)["VmRSS"]
+            _check_room(megabytes, taken)
             self._left = megabytes * MEGABYTE - taken if megabytes else SHARE * _free()
             self._text = f"{self._left / MEGABYTE:,.0f} MB for clips, {taken / MEGABYTE:,.0f} MB for all else"
             # libgomp ends the process when it cannot start a thread: let it have them before the net is hung up
             torch.ones(MEGABYTE).add(1)
         elif megabytes is not None:
             _limit_gpu(device, megabytes)
+            _check_room(megabytes, torch.cuda.memory_allocated(device))
 
     def __str__(self) -> str:
         return self._text
@@ -82,6 +84,14 @@ def _limited(left: float) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _check_room(megabytes: int | None, taken: int) -> None:
+    if megabytes is not None and megabytes * MEGABYTE <= taken:
+        raise UserError(
+            f"search.memory_limit_mb: {megabytes:,} leaves no room for clips: {taken / MEGABYTE:,.0f} MB are taken "
+            "before the first one. Give more, or leave it out."
+        )
 
 
 def _limit_gpu(device: torch.device, megabytes: int) -> None:
