@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from attrs import define, field, frozen
+from attrs import define, field
 from numpy.typing import NDArray
-from vidgen.interfaces import Assignment, Bucket, Bucketer, Request, Size3
+from vidgen.interfaces import Assignment, Bucket, Request, Size3
 
 from vidgen_data.output import written
 from vidgen_data.recipe_data import RecipeData
@@ -15,6 +15,7 @@ from vidgen_data.terminal import progress
 
 LEFT_OVER = "left over: it fills no batch in this epoch"
 ROWS = 1 << 16
+STEPS = 1 << 12
 
 
 @define
@@ -61,13 +62,12 @@ class Occupancy:
         return sorted(counted, key=lambda one: -one[1])
 
 
-@frozen
-class _Batch:
-    """What counts of a batch."""
+@define
+class _Tally:
+    """Batches that are not yet counted by bucket. rows: of all of them, one after the other; lengths: of each."""
 
-    rows: list[int]
-    tokens: int
-    padded: int
+    rows: list[int] = field(factory=list)
+    lengths: list[int] = field(factory=list)
 
 
 def assigned(data: RecipeData, *, epoch: int, ranks: int) -> Occupancy:
@@ -85,36 +85,54 @@ def assigned(data: RecipeData, *, epoch: int, ranks: int) -> Occupancy:
 
 def plan(data: RecipeData, occupancy: Occupancy, *, epoch: int) -> None:
     """Go through the batches of an epoch. Raises: UserError, when no row fits."""
-    batches = data.bucketer.plan(data.dataset.table, epoch, occupancy.ranks)
-    occupancy.steps = len(batches) // occupancy.ranks
+    batches, ranks = data.bucketer.plan(data.dataset.table, epoch, occupancy.ranks), occupancy.ranks
+    occupancy.steps = len(batches) // ranks
     with progress() as bar:
-        for step in bar.track(range(occupancy.steps), description="steps"):
-            requests = batches[step * occupancy.ranks : (step + 1) * occupancy.ranks]
-            _take_in(occupancy, [_counted(batch, data.bucketer, data.tokens) for batch in requests])
+        task = bar.add_task("steps", total=occupancy.steps)
+        for first in range(0, occupancy.steps, STEPS):
+            tally = _Tally()
+            for step in range(first, min(first + STEPS, occupancy.steps)):
+                _take_in(occupancy, tally, [batches[step * ranks + rank] for rank in range(ranks)], data)
+            _count(occupancy, tally)
+            bar.update(task, completed=first + STEPS)
 
 
-def _counted(batch: Sequence[Request], bucketer: Bucketer, tokens: Callable[[Size3], int]) -> _Batch:
-    sizes = [(request.num_frames, *request.size) for request in batch]
-    total = sum(map(tokens, sizes))
-    largest = (max(size[0] for size in sizes), max(size[1] for size in sizes), max(size[2] for size in sizes))
-    padded = tokens(largest) * len(sizes) if bucketer.ragged else total
-    return _Batch([request.row for request in batch], total, padded)
-
-
-def _take_in(occupancy: Occupancy, batches: Sequence[_Batch]) -> None:
+def _take_in(occupancy: Occupancy, tally: _Tally, batches: Sequence[Sequence[Request]], data: RecipeData) -> None:
     """One step, a batch a rank."""
+    costs = list[int]()
     for batch in batches:
-        occupancy.used[batch.rows] = True
-        occupancy.clips += len(batch.rows)
-        occupancy.tokens += batch.tokens
-        places, clips = np.unique(occupancy.assignment.bucket[batch.rows], return_counts=True)
-        for place, count in zip(places.tolist(), clips.tolist(), strict=True):
-            occupancy.uses[place].clips += count
-            occupancy.uses[place].batches += 1
-    costs = [batch.padded for batch in batches]
+        tally.rows += [request.row for request in batch]
+        tally.lengths.append(len(batch))
+        tokens, padded = _tokens(batch, ragged=data.bucketer.ragged, of=data.tokens)
+        occupancy.tokens += tokens
+        costs.append(padded)
     occupancy.padded += sum(costs)
     occupancy.heaviest += max(costs)
     occupancy.worst = max(occupancy.worst, max(costs) * len(costs) / max(sum(costs), 1))
+
+
+def _tokens(batch: Sequence[Request], *, ragged: bool, of: Callable[[Size3], int]) -> tuple[int, int]:
+    """Tokens of the clips of a batch, and of the batch when it is padded to its largest clip along every axis."""
+    if not ragged:
+        total = len(batch) * of((batch[0].num_frames, *batch[0].size))
+        return total, total
+    sizes = [(request.num_frames, *request.size) for request in batch]
+    frames, rows, columns = (max(axis) for axis in zip(*sizes, strict=True))
+    return sum(map(of, sizes)), len(batch) * of((frames, rows, columns))
+
+
+def _count(occupancy: Occupancy, tally: _Tally) -> None:
+    """The clips and batches of each bucket."""
+    buckets, rows = len(occupancy.uses), np.array(tally.rows, np.int64)
+    places = occupancy.assignment.bucket[rows].astype(np.int64)
+    numbers = np.repeat(np.arange(len(tally.lengths)), tally.lengths)
+    clips = np.bincount(places, minlength=buckets)
+    batches = np.bincount(np.unique(numbers * buckets + places) % buckets, minlength=buckets)
+    for use, more_clips, more_batches in zip(occupancy.uses, clips.tolist(), batches.tolist(), strict=True):
+        use.clips += more_clips
+        use.batches += more_batches
+    occupancy.used[rows] = True
+    occupancy.clips += len(rows)
 
 
 def write_rows(occupancy: Occupancy, table: pa.Table, output: Path, *, force: bool) -> int:

@@ -42,7 +42,7 @@ def load(recipe: Path, given: Sequence[str], *, ranks: int, with_model: bool) ->
         raise UserError(f"{recipe}: job {loaded.job.type} reads no data. Give a training recipe.")
     context = Context(registry=loaded.registry, recipe=loaded.plain(), num_ranks=ranks)
     context = evolve(shared_context(options, context), batch_size=options.batch_size)
-    tokens = _token_count(options, context) if with_model else prod
+    tokens: Callable[[Size3], int] = _token_count(options, context) if with_model else prod
     known = evolve(context, tokens=tokens if with_model else None)
     return RecipeData(
         name=str(recipe),
