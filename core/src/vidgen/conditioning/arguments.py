@@ -1,21 +1,23 @@
 """What a model is told besides the noisy latents, assembled from what it says it takes."""
 
 from collections.abc import Mapping, Sequence
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from vidgen.interfaces import Model, TextEncoder
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def conditioning_for(model: Model, *sources: Mapping[str, Tensor]) -> dict[str, Tensor]:
+
+def conditioning_for(model: Model, *sources: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     """Of everything known (text features, sizes, masks), what `model.conditioning` names. Later sources win."""
     known = {key: value for source in sources for key, value in source.items()}
     return {key: value for key, value in known.items() if key in model.conditioning}
 
 
 def null_conditioning_for(
-    model: Model, text_encoder: TextEncoder, conditioning: Mapping[str, Tensor], negative: Sequence[str] | None
-) -> dict[str, Tensor]:
+    model: Model, text_encoder: TextEncoder, conditioning: "Mapping[str, Tensor]", negative: Sequence[str] | None
+) -> "dict[str, Tensor]":
     """The unconditional half of guidance: the encoded negative texts (one per sample) where given, else the model's
     own null caption, else the encoding of the empty text."""
     if not conditioning:
