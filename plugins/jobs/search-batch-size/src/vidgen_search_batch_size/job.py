@@ -50,7 +50,8 @@ class SearchJob:
             finally:
                 show(search.results, search.goal)
             search.check()
-            LOG.info("vidgen-run %s trains with what was found", outputs / RECIPE)
+            if search.results:
+                LOG.info("vidgen-run %s trains with what was found", outputs / RECIPE)
 
     def dry_run(self) -> Mapping[str, str]:
         """See `interfaces.Job`."""
