@@ -69,11 +69,11 @@ def segments(lengths: Sequence[tuple[int, int, int]], device: torch.device, mask
             count += runs.pop()[0]
         runs.append((count, queries, keys))
     counts = [count for count, _, _ in runs]
-    ends = [_offsets(counts, [run[place] for run in runs], device) for place in (1, 2)]
+    q_ends, k_ends = (_offsets(counts, [run[place] for run in runs], device) for place in (1, 2))
     if mask is None:
-        return Segments(tuple(runs), *ends)
+        return Segments(tuple(runs), q_ends, k_ends)
     run_masks = tuple(key_mask(part, len(part)) for part in mask.split(counts))
-    return Segments(tuple(runs), *ends, key_mask(mask, len(mask)), run_masks)
+    return Segments(tuple(runs), q_ends, k_ends, key_mask(mask, len(mask)), run_masks)
 
 
 class Backend(Protocol):
@@ -104,11 +104,11 @@ class PackedByRuns:
         of_queries = [count * queries for count, queries, _ in segments.runs]
         of_keys = [count * keys for count, _, keys in segments.runs]
         masks = segments.run_masks or (None,) * len(segments.runs)
-        made = []
         parts = zip(segments.runs, q.split(of_queries), k.split(of_keys), v.split(of_keys), masks, strict=True)
+        made = []
         for (count, _, _), *rows, keys in parts:
-            alike = [part.unflatten(0, (count, -1)).transpose(1, 2) for part in rows]  # (sequences, K, N, E)
-            made.append(self(*alike, keys).transpose(1, 2).flatten(0, 1))
+            q, k, v = (part.unflatten(0, (count, -1)).transpose(1, 2) for part in rows)  # (sequences, K, N, E)
+            made.append(self(q, k, v, keys).transpose(1, 2).flatten(0, 1))
         return torch.cat(made)
 
 

@@ -34,7 +34,7 @@ def test_sizes_come_from_the_rest_of_the_recipe() -> None:
     model = build(STDiTOptions(hidden_size=8, depth=1, num_heads=2), context)
     assert (model.latent_channels, model.size, model.grid) == (5, (3, 4, 6), (3, 2, 3))
     assert model.y_embedder.y_embedding.shape == (2, 9)
-    assert model.conditioning == {"y", "mask", "x_mask", "drop_caption"}
+    assert model.conditioning == {"y", "mask", "x_mask", "drop_caption", "valid"}
     assert model.repeated_blocks() == [model.blocks[0]]
 
 

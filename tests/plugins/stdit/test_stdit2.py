@@ -21,7 +21,18 @@ def test_the_published_size() -> None:
     assert sum(p.numel() for p in model.parameters()) == 767_444_036
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 767_444_036 - 36
     assert model.pos_embed.frequencies.is_meta
-    assert model.conditioning == {"y", "mask", "x_mask", "drop_caption", "fps", "height", "width", "num_frames", "ar"}
+    assert model.conditioning == {
+        "y",
+        "mask",
+        "x_mask",
+        "drop_caption",
+        "valid",
+        "fps",
+        "height",
+        "width",
+        "num_frames",
+        "ar",
+    }
 
 
 def test_the_published_size_has_the_order_of_its_released_weights() -> None:

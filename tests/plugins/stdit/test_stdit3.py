@@ -21,7 +21,7 @@ def test_the_published_sizes(name: str, count: int) -> None:
         model = build_stdit3(OPTIONS[name](), Context(load_weights=False))
     assert sum(p.numel() for p in model.parameters()) == count
     assert model.y_embedder.y_embedding.shape == (300, 4096)
-    assert model.conditioning == {"y", "mask", "x_mask", "drop_caption", "fps", "height", "width"}
+    assert model.conditioning == {"y", "mask", "x_mask", "drop_caption", "valid", "fps", "height", "width"}
 
 
 def test_a_new_model_equals_its_spatial_half(build: Make, sized_batch: Batch) -> None:

@@ -1,15 +1,17 @@
 """Schedulers: losses and samples of each sample by itself, determined by the draws; masks, steps, progress."""
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vidgen.errors import UserError
+from vidgen.interfaces import Size3
 from vidgen.testing.declared import declares
-from vidgen.testing.subject import ROWS, Subject, refused, steady
-from vidgen.testing.tiny import draws_of, tiny_sizes
+from vidgen.testing.subject import ROWS, Subject, alike, refused, steady
+from vidgen.testing.tiny import boxes, draws_of, tiny_sizes
 
 STEPS = 3
 
@@ -54,6 +56,25 @@ class Trial:
         known = {"draws": draws_of(rows), "mask": mask, "sizes": sizes}
         return self.scheduler.training_losses(self.model, self.x(rows), {"y": y}, **known)
 
+    def clip_sizes(self) -> list[Size3]:
+        """Latent (T, H, W) of a clip for each row, the first of the context's size, the others smaller."""
+        _, frames, rows, columns = self.shape
+        return [
+            (frames, rows, columns),
+            (frames, max(rows - 1, 1), max(columns - 2, 1)),
+            (1, rows, max(columns - 1, 1)),
+        ]
+
+    def padded(self, rows: Sequence[int], clips: Sequence[Size3], whole: Size3, behind: float) -> Tensor:
+        """`loss` of rows, cut to clips and padded to `whole` with the number `behind`, in latents and noise alike."""
+        y, sizes, valid = draws_of(rows).normal("y", (5, 7)), tiny_sizes(self.context, len(rows)), boxes(clips, whole)
+        x, noise = (
+            torch.where(valid[:, None], draws_of(rows).normal(name, self.shape)[:, :, *map(slice, whole)], behind)
+            for name in ("x", "noise")
+        )
+        known = {"draws": draws_of(rows), "noise": noise, "valid": valid, "sizes": sizes}
+        return self.scheduler.training_losses(self.model, x, {"y": y}, **known)["loss"].detach()
+
     def sample(self, rows: Sequence[int] = ROWS, guidance: float | None = None, **changes: Any) -> Tensor:
         """Samples of rows. changes: of steps, mask, progress."""
         y, sizes = draws_of(rows).normal("y", (5, 7)), tiny_sizes(self.context, len(rows))
@@ -72,6 +93,21 @@ def _gives_losses(subject: Subject) -> Iterator[str]:
     if trial.model.gain.grad is None or not trial.model.gain.grad.any():
         yield "no gradient reaches the model from `loss`"
     yield from steady("`loss`", lambda rows: trial.losses(rows)["loss"].detach())
+
+
+def _leaves_padding_out(subject: Subject) -> Iterator[str]:
+    trial = Trial(subject)
+    sizes = trial.clip_sizes()
+    alone = torch.cat([trial.padded([row], [size], size, 0.0) for row, size in enumerate(sizes)])
+    padded, otherwise = (trial.padded(ROWS, sizes, sizes[0], behind) for behind in (0.5, -3.0))
+    if not alike(padded, otherwise):
+        yield "`loss` depends on what lies where `valid` is false: leave that out of the mean"
+    latents = torch.tensor([prod(size) for size in sizes])
+    if not alike(padded, alone) and not alike(padded, alone * latents / latents.float().mean()):
+        yield (
+            "with `valid`, `loss` must be that of each clip without its padding, or have as its mean the one over all "
+            "that is valid in the batch"
+        )
 
 
 def _samples(subject: Subject) -> Iterator[str]:
@@ -114,4 +150,4 @@ def _nearly(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and bool((a - b).abs().max() <= 0.1)
 
 
-SCHEDULER = (declares, _gives_losses, _samples, _counts_steps, _keeps_masked_frames)
+SCHEDULER = (declares, _gives_losses, _leaves_padding_out, _samples, _counts_steps, _keeps_masked_frames)

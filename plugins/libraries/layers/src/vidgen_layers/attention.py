@@ -1,10 +1,10 @@
 """Self attention and cross attention over `vidgen.attention`.
 
-Letters: B sequences, N tokens, L caption tokens, K heads, E head width, D = K E.
+Letters: B sequences, N tokens, M tokens of all sequences, L caption tokens, K heads, E head width, D = K E.
 """
 
 from torch import Tensor
-from vidgen.attention import AttentionLayer, KeyMask
+from vidgen.attention import AttentionLayer, KeyMask, Segments
 
 from vidgen_layers.layers import RMSNorm
 from vidgen_layers.linear import Linear
@@ -30,8 +30,15 @@ class SelfAttention(AttentionLayer):
         q, k = self._turned(q, self.q_norm, rotation), self._turned(k, self.k_norm, rotation)
         return self.proj(self.backend(q, k, v).transpose(1, 2).flatten(2))
 
+    def packed(self, h: Tensor, segments: Segments, rotation: Rotation | None = None) -> Tensor:
+        """As `forward`, for sequences one behind the other. h: (M, D). rotation: of the M tokens. Returns (M, D)."""
+        q, k, v = self.qkv(h).unflatten(1, (3, self.heads, -1)).unbind(1)
+        of_heads = None if rotation is None else Rotation(rotation.cos[:, None], rotation.sin[:, None])
+        q, k = self._turned(q, self.q_norm, of_heads), self._turned(k, self.k_norm, of_heads)
+        return self.proj(self.attend_packed(q, k, v, segments).flatten(1))
+
     def _turned(self, q: Tensor, norm: RMSNorm | None, rotation: Rotation | None) -> Tensor:
-        """Queries or keys, (B, K, N, E), normalised and rotated."""
+        """Queries or keys, (..., E), normalised and rotated."""
         if norm is not None and not self.norm_after_rotation:
             q = norm(q)
         if rotation is not None:
@@ -54,3 +61,9 @@ class CrossAttention(AttentionLayer):
         q = self.q_linear(h).unflatten(2, (self.heads, -1)).transpose(1, 2)
         k, v = self.kv_linear(text).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return self.proj(self.backend(q, k, v, keys).transpose(1, 2).flatten(2))
+
+    def packed(self, h: Tensor, text: Tensor, segments: Segments) -> Tensor:
+        """As `forward`, for clips one behind the other. h: (M, D); text: (B, L, D). Returns (M, D)."""
+        q = self.q_linear(h).unflatten(1, (self.heads, -1))
+        k, v = self.kv_linear(text).flatten(0, 1).unflatten(1, (2, self.heads, -1)).unbind(1)
+        return self.proj(self.attend_packed(q, k, v, segments).flatten(1))

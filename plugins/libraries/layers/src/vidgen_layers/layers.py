@@ -59,11 +59,19 @@ class DropPath(nn.Module):
 
     def forward(self, branch: Tensor) -> Tensor:
         """(B, ...) -> (B, ...); what is kept is enlarged by 1 / (1 - rate)."""
-        if not self.training or self.rate == 0:
+        if self.idle:
             return branch
+        return branch * self.factors(branch.new_empty(branch.shape[0], *[1] * (branch.ndim - 1)))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is ever left out."""
+        return not self.training or self.rate == 0
+
+    def factors(self, places: Tensor) -> Tensor:
+        """`places`, one for each clip, filled in place: 0 where its branch is left out, else 1 / (1 - rate)."""
         keep = 1 - self.rate
-        shape = (branch.shape[0], *[1] * (branch.ndim - 1))
-        return branch * branch.new_empty(shape).bernoulli_(keep).div_(keep)
+        return places.bernoulli_(keep).div_(keep)
 
 
 def drop_path_rates(last: float, depth: int) -> list[float]:
@@ -91,5 +99,10 @@ class FinalLayer(nn.Module):
 
     def modulated(self, h: Tensor, t: Tensor) -> Tensor:
         """h: (B, T, S, D), t: (B or 1, D). Returns (B, T, S, D)."""
-        shift, scale = (self.scale_shift_table + t[:, None])[:, None, None].unbind(3)
+        shift, scale = (vector[:, None, None] for vector in self.vectors(t))
         return modulate(h, shift, scale)
+
+    def vectors(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift and scale, (B or 1, D) each. t: (B or 1, D)."""
+        shift, scale = (self.scale_shift_table + t[:, None]).unbind(1)
+        return shift, scale

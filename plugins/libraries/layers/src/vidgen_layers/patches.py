@@ -23,8 +23,15 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, t, h w, D)."""
+        return self.embed(self.numbers(x))
+
+    def numbers(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the latents of each patch, (B, t, h w, C pt ph pw)."""
         pt, ph, pw = self.patch
-        patches = rearrange(x, "b c (t pt) (h ph) (w pw) -> b t (h w) (c pt ph pw)", pt=pt, ph=ph, pw=pw)
+        return rearrange(x, "b c (t pt) (h ph) (w pw) -> b t (h w) (c pt ph pw)", pt=pt, ph=ph, pw=pw)
+
+    def embed(self, patches: Tensor) -> Tensor:
+        """(..., C pt ph pw) -> (..., D)."""
         return linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 

@@ -1,12 +1,14 @@
 """Positions in clips of any size: of tokens in a frame by a table made in every forward pass, of frames by rotation.
 
-Letters: D width, E head width, S tokens of one frame, row by row.
+Letters: D width, E head width, S tokens of one frame, row by row, M of all clips, B clips.
 """
 
 import math
 
 import torch
 from torch import Tensor, nn
+from vidgen.attention import to_device
+from vidgen_layers.packing import Places
 from vidgen_layers.positions import Rotation, rotary_frequencies, rotation
 
 ROTARY = "rope.freqs"
@@ -36,9 +38,24 @@ class FramePositions(nn.Module):
         of_row = self._axis(rows, base / scale)[:, None].expand(-1, columns, -1)
         return torch.cat([of_column, of_row], dim=2).flatten(0, 1)
 
+    def packed(self, places: Places, height: Tensor, width: Tensor) -> Tensor:
+        """As `forward`, for each token of clips of different sizes, every clip by its own numbers. height, width: (B,),
+        in pixels. Returns (M, D)."""
+        scale = (height.float() * width.float()).sqrt() / self.square
+        sizes = [(round(math.sqrt(rows * columns)), rows, columns) for _, rows, columns in places.grids]
+        base, rows, columns = to_device(torch.tensor(sizes), scale.device).unbind(1)
+        of_row, of_column = (
+            self._sines(place * (base / scale / count)[places.clip])
+            for place, count in ((places.row, rows), (places.column, columns))
+        )
+        return torch.cat([of_column, of_row], dim=1)
+
     def _axis(self, count: int, length: Tensor) -> Tensor:
         """Sines, then cosines, of `count` places that share `length`: (count, D / 2)."""
-        places = torch.arange(count, device=self.frequencies.device) * (length / count)
+        return self._sines(torch.arange(count, device=self.frequencies.device) * (length / count))
+
+    def _sines(self, places: Tensor) -> Tensor:
+        """(N,) -> (N, D / 2)."""
         angles = places[:, None] * self.frequencies
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 

@@ -11,18 +11,20 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from vidgen import UserError
 from vidgen.interfaces import Context
 from vidgen_layers import checks
 from vidgen_layers.attention import CrossAttention, SelfAttention
-from vidgen_layers.captions import Text
 from vidgen_layers.checks import Size3, Widths
-from vidgen_layers.layers import DropPath, Mlp, add_gated, drop_path_rates, modulate, table_rows
+from vidgen_layers.layers import DropPath, Mlp, add_gated, drop_path_rates, modulate
 from vidgen_layers.network import build_network, with_published_options
-from vidgen_layers.patches import token_grid, unpatch
+from vidgen_layers.patches import token_grid
 from vidgen_layers.positions import axis_table, grid_table
 
 from vidgen_stdit import STDiTOptions
-from vidgen_stdit.trunk import Trunk, by_frame, freeze_part, over_space, over_time, to_caption
+from vidgen_stdit.conditions import checked_grid
+from vidgen_stdit.layout import Captions, Grid, Layout, Packed, layout_of
+from vidgen_stdit.trunk import Trunk, freeze_part
 from vidgen_stdit.weights import to_stdit
 
 GATE = 2  # row of a block's table that gates the attention
@@ -42,24 +44,31 @@ class Block(nn.Module):
         self.attn_temp = SelfAttention(width, heads)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, h: Tensor, text: Text, frame_t: Tensor, clip_gate: Tensor, positions: Tensor | None) -> Tensor:
-        """h: (B, t, S, D). text: of each clip. frame_t: (B, t or 1, 6 D), the time vector of each frame. clip_gate:
-        (B, 1, 1, D), row `GATE` of the time vector of noised frames. positions: (t, 1, D), in the first block alone.
-        Returns (B, t, S, D)."""
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = table_rows(self.scale_shift_table, frame_t)
-        h = add_gated(h, gate_a, self.drop_path(over_space(self.attn, modulate(h, shift_a, scale_a))))
+    def forward(
+        self, h: Tensor, text: Captions, frame_t: Tensor, clip_gate: Tensor, positions: Tensor | None, layout: Layout
+    ) -> Tensor:
+        """h: tokens that lie as `layout` says. text: of each clip. frame_t: the time vector of each frame. clip_gate:
+        row `GATE` of the time vector of noised frames. positions: of frames, in the first block alone. Returns
+        tokens."""
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = layout.vectors(self.scale_shift_table, frame_t)
+        u = modulate(h, shift_a, scale_a)
+        h = add_gated(h, gate_a, layout.dropped(self.drop_path, layout.over_space(self.attn, u)))
         # Not normalised, not modulated, and gated alike on all frames: the published weights were trained so.
         u = h if positions is None else h + positions
-        h = add_gated(h, self.scale_shift_table[GATE] + clip_gate, self.drop_path(over_time(self.attn_temp, u)))
-        h = h + to_caption(self.cross_attn, h, text)
-        return add_gated(h, gate_m, self.drop_path(self.mlp(modulate(h, shift_m, scale_m))))
+        h = add_gated(
+            h,
+            self.scale_shift_table[GATE] + clip_gate,
+            layout.dropped(self.drop_path, layout.over_time(self.attn_temp, u)),
+        )
+        h = h + layout.to_caption(self.cross_attn, h, text)
+        return add_gated(h, gate_m, layout.dropped(self.drop_path, self.mlp(modulate(h, shift_m, scale_m))))
 
 
 class STDiT(Trunk):
     """The network; see `vidgen.interfaces.Model`. Made by `build`, which also gives it its start values: a new model
     returns zeros."""
 
-    conditioning = frozenset({"y", "mask", "x_mask", "drop_caption"})
+    conditioning = frozenset({"y", "mask", "x_mask", "drop_caption", "valid"})
     pos_embed: Tensor
     pos_embed_temporal: Tensor
 
@@ -85,6 +94,7 @@ class STDiT(Trunk):
         mask: Tensor | None = None,
         x_mask: Tensor | None = None,
         drop_caption: Tensor | None = None,
+        valid: Tensor | None = None,
         text: Tensor | None = None,
     ) -> Tensor:
         """Predict noise or velocity.
@@ -92,28 +102,51 @@ class STDiT(Trunk):
         x: (B, C, *size). timestep: (B,), 0 to 1000. y: caption features (B, N, caption channels), also accepted as
         (B, 1, N, caption channels). mask: (B', N) 0/1, B' divides B, row i % B' for clip i, 1 where a token counts, at
         least one a row. x_mask: (B, t) bool, true where a frame is noised, false where it is given. drop_caption: (B,)
-        bool, true for the null caption; without it a model in training mode draws it. text: instead of y, what
-        `encode_text` made of it.
-        Returns (B, C, *size) float32, or twice the channels with pred_sigma.
+        bool, true for the null caption; without it a model in training mode draws it. valid: (B, T, H, W) bool, see
+        `vidgen.interfaces.Model`; x may then be smaller than `size`. text: instead of y, what `encode_text` made of it.
+        Returns (B, C, T, H, W) float32, or twice the channels with pred_sigma; zeros where there is padding.
         Raises: UserError, when shapes do not fit the model.
         """
-        checks.check_latents(x, timestep, channels=self.latent_channels, size=self.size)
+        grid = self._checked_grid(x, timestep, valid)
         if x_mask is not None:
-            checks.check_shape(x_mask, (len(x), self.grid[0]), name="x_mask")
-        caption = self.y_embedder.text(y, mask, drop_caption, text, clips=len(x), dropout=self.caption_dropout)
-        h = self.x_embedder(x.to(self.dtype)) + self.pos_embed
+            checks.check_shape(x_mask, (len(x), grid[0]), name="x_mask")
+        layout = layout_of(x, valid, x_mask, self.patch_size)
+        caption = layout.text(
+            self.y_embedder.text(y, mask, drop_caption, text, clips=len(x), dropout=self.caption_dropout)
+        )
+        h = layout.embedded(self.x_embedder, x.to(self.dtype)) + self._frame_positions(layout)
         t, t0 = self.times(timestep)
         clip_t = self.t_block(t)
-        frame_t = by_frame(x_mask, clip_t, lambda: self.t_block(t0))
-        clip_gate = clip_t.unflatten(1, (6, -1))[:, None, None, GATE]
-        positions = self.pos_embed_temporal[0, :, None]
+        frame_t = layout.by_frame(clip_t, lambda: self.t_block(t0))
+        clip_gate = layout.of_clips(clip_t.unflatten(1, (6, -1))[:, GATE])
+        positions = layout.of_frames(self.pos_embed_temporal[0])
         for i, block in enumerate(self.blocks):
-            h = block(h, caption, frame_t, clip_gate, positions if i == 0 else None)
-        return unpatch(self.patches(h, t, t0, x_mask), self.patch_size, self.grid[1]).float()
+            h = block(h, caption, frame_t, clip_gate, positions if i == 0 else None, layout)
+        return layout.latents(layout.finished(self.final_layer, h, t, t0), x, self.patch_size).float()
 
     def repeated_blocks(self) -> Sequence[nn.Module]:
         """The blocks, in order."""
         return list(self.blocks)
+
+    def _checked_grid(self, x: Tensor, timestep: Tensor, valid: Tensor | None) -> Size3:
+        """Patches along time, rows and columns. With `valid`, clips may be smaller than the position tables. Raises:
+        UserError."""
+        if valid is None:
+            checks.check_latents(x, timestep, channels=self.latent_channels, size=self.size)
+            return self.grid
+        grid = checked_grid(x, timestep, None, channels=self.latent_channels, patch=self.patch_size)
+        if any(given > most for given, most in zip(grid, self.grid, strict=True)):
+            raise UserError(
+                f"the model got latents of {list(x.shape[2:])} frames, rows, columns; its position tables end at "
+                f"{list(self.size)}. Use smaller clips, or set input_size to the largest"
+            )
+        return grid
+
+    def _frame_positions(self, layout: Grid | Packed) -> Tensor:
+        """Of tokens within their frame: (1, S, D), or (M, D) of packed clips."""
+        if isinstance(layout, Packed):
+            return self.pos_embed[0, layout.places.row * self.grid[2] + layout.places.column]
+        return self.pos_embed
 
     def tables(self) -> dict[str, Tensor]:
         """The position tables by name, (1, S, D) and (1, t, D) float32: functions of the options alone."""

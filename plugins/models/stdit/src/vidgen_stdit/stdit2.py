@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from vidgen.interfaces import Context
 from vidgen_layers import checks
 from vidgen_layers.attention import CrossAttention, SelfAttention
-from vidgen_layers.captions import Text
 from vidgen_layers.checks import Widths
 from vidgen_layers.embedders import NumberEmbedder
-from vidgen_layers.layers import DropPath, Mlp, add_gated, drop_path_rates, modulate, table_rows
+from vidgen_layers.layers import DropPath, Mlp, add_gated, drop_path_rates, modulate
 from vidgen_layers.network import build_network, with_published_options
 from vidgen_layers.positions import Rotation
 
 from vidgen_stdit import STDiT2Options
 from vidgen_stdit.conditions import check_options, checked_grid
-from vidgen_stdit.trunk import SizedTrunk, by_frame, freeze_part, over_space, over_time, to_caption
+from vidgen_stdit.layout import Captions, Layout, layout_of
+from vidgen_stdit.trunk import SizedTrunk, freeze_part
 from vidgen_stdit.weights import to_stdit2
 
 DEFAULT_LENGTH = 120
@@ -43,22 +43,28 @@ class Block(nn.Module):
         self.attn_temp = SelfAttention(width, heads, qk_norm=qk_norm, norm_after_rotation=options.qk_norm_legacy)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, h: Tensor, text: Text, frame_t: Tensor, frame_time: Tensor, rotation: Rotation) -> Tensor:
-        """h: (B, t, S, D). text: of each clip. frame_t: (B, t or 1, 6 D) and frame_time: (B, t or 1, 3 D), the time
-        vectors of each frame, the latter for the attention over time. rotation: of t frames. Returns (B, t, S, D)."""
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = table_rows(self.scale_shift_table, frame_t)
-        shift_t, scale_t, gate_t = table_rows(self.scale_shift_table_temporal, frame_time)
-        h = add_gated(h, gate_a, self.drop_path(over_space(self.attn, modulate(h, shift_a, scale_a))))
-        h = add_gated(h, gate_t, self.drop_path(over_time(self.attn_temp, modulate(h, shift_t, scale_t), rotation)))
-        h = h + to_caption(self.cross_attn, h, text)
-        return add_gated(h, gate_m, self.drop_path(self.mlp(modulate(h, shift_m, scale_m))))
+    def forward(
+        self, h: Tensor, text: Captions, frame_t: Tensor, frame_time: Tensor, rotation: Rotation, layout: Layout
+    ) -> Tensor:
+        """h: tokens that lie as `layout` says. text: of each clip. frame_t, frame_time: the time vectors of each frame,
+        the latter for the attention over time. rotation: of frames. Returns tokens."""
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = layout.vectors(self.scale_shift_table, frame_t)
+        shift_t, scale_t, gate_t = layout.vectors(self.scale_shift_table_temporal, frame_time)
+        u = modulate(h, shift_a, scale_a)
+        h = add_gated(h, gate_a, layout.dropped(self.drop_path, layout.over_space(self.attn, u)))
+        u = modulate(h, shift_t, scale_t)
+        h = add_gated(h, gate_t, layout.dropped(self.drop_path, layout.over_time(self.attn_temp, u, rotation)))
+        h = h + layout.to_caption(self.cross_attn, h, text)
+        return add_gated(h, gate_m, layout.dropped(self.drop_path, self.mlp(modulate(h, shift_m, scale_m))))
 
 
 class STDiT2(SizedTrunk):
     """The network; see `vidgen.interfaces.Model`. Made by `build`, which also gives it its start values: a new model
     returns zeros."""
 
-    conditioning = frozenset({"y", "mask", "x_mask", "drop_caption", "fps", "height", "width", "num_frames", "ar"})
+    conditioning = frozenset(
+        {"y", "mask", "x_mask", "drop_caption", "valid", "fps", "height", "width", "num_frames", "ar"}
+    )
 
     def __init__(self, options: STDiT2Options, *, widths: Widths) -> None:
         """`widths` stand in for the options'."""
@@ -86,6 +92,7 @@ class STDiT2(SizedTrunk):
         ar: Tensor | None = None,
         fps: Tensor | None = None,
         drop_caption: Tensor | None = None,
+        valid: Tensor | None = None,
         text: Tensor | None = None,
     ) -> Tensor:
         """Predict noise or velocity.
@@ -96,13 +103,16 @@ class STDiT2(SizedTrunk):
         frame is noised, false where it is given. num_frames (of video), height, width (pixels), ar (height / width) and
         fps (120 for images): (b,), required; b divides B and the list is repeated; positions follow height and width
         of the first clip. drop_caption: (B,) bool, true for the null caption; without it a model in training mode draws
-        it. text: instead of y, what `encode_text` made of it.
-        Returns (B, C, T, H, W) float32, or twice the channels with pred_sigma.
+        it. valid: (B, T, H, W) bool, see `vidgen.interfaces.Model`; positions then follow each clip's own height and
+        width. text: instead of y, what `encode_text` made of it.
+        Returns (B, C, T, H, W) float32, or twice the channels with pred_sigma; zeros where there is padding.
         Raises: UserError, when shapes do not fit the model.
         """
         grid = checked_grid(x, timestep, x_mask, channels=self.latent_channels, patch=self.patch_size)
-        clips = len(x)
-        caption = self.y_embedder.text(y, mask, drop_caption, text, clips=clips, dropout=self.caption_dropout)
+        clips, layout = len(x), layout_of(x, valid, x_mask, self.patch_size)
+        caption = layout.text(
+            self.y_embedder.text(y, mask, drop_caption, text, clips=clips, dropout=self.caption_dropout)
+        )
         of_size = torch.cat(
             [
                 self.embed(self.csize_embedder, height, name="height", clips=clips),
@@ -113,15 +123,15 @@ class STDiT2(SizedTrunk):
         )
         of_length = self.embed(self.fl_embedder, num_frames, name="num_frames", clips=clips)
         of_length = of_length + self.embed(self.fps_embedder, fps, name="fps", clips=clips)
-        h = self.tokens(x, grid, height, width)
+        h = self.tokens(x, layout, grid, height, width)
         t, t0 = self.times(timestep)
-        frame_t = by_frame(x_mask, self.t_block(t + of_size), lambda: self.t_block(t0 + of_size))
-        frame_time = by_frame(x_mask, self.t_block_temp(t + of_length), lambda: self.t_block_temp(t0 + of_length))
-        rotation = self.rope(grid[0])
+        frame_t = layout.by_frame(self.t_block(t + of_size), lambda: self.t_block(t0 + of_size))
+        frame_time = layout.by_frame(self.t_block_temp(t + of_length), lambda: self.t_block_temp(t0 + of_length))
+        rotation = layout.rotation(self.rope(grid[0]))
         for block in self.blocks:
-            h = block(h, caption, frame_t, frame_time, rotation)
+            h = block(h, caption, frame_t, frame_time, rotation, layout)
         # Given frames are told the size here, noised ones are not: the published weights were trained so.
-        return self.latents(self.patches(h, t, t0 + of_size, x_mask), x, grid[1])
+        return layout.latents(layout.finished(self.final_layer, h, t, t0 + of_size), x, self.patch_size).float()
 
     def repeated_blocks(self) -> Sequence[nn.Module]:
         """The blocks, in order."""

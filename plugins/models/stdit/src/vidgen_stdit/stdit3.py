@@ -19,18 +19,19 @@ from vidgen_layers.captions import Text
 from vidgen_layers.checks import Widths
 from vidgen_layers.embedders import NumberEmbedder
 from vidgen_layers.initialise import Fill, freeze, uniform
-from vidgen_layers.layers import DropPath, Mlp, add_gated, drop_path_rates, modulate, table_rows
+from vidgen_layers.layers import DropPath, Mlp, add_gated, drop_path_rates, modulate
 from vidgen_layers.network import build_network, with_published_options
 from vidgen_layers.positions import Rotation
 
 from vidgen_stdit import STDiT3Options
 from vidgen_stdit.conditions import check_options, checked_grid, packed_text
+from vidgen_stdit.layout import Captions, Layout, layout_of
 from vidgen_stdit.positions import ROTARY
-from vidgen_stdit.trunk import SizedTrunk, by_frame, over_space, over_time, to_caption
+from vidgen_stdit.trunk import SizedTrunk
 from vidgen_stdit.weights import to_stdit3
 
 DEFAULT_LENGTH = 300
-CONDITIONING = frozenset({"y", "mask", "x_mask", "drop_caption", "fps", "height", "width"})
+CONDITIONING = frozenset({"y", "mask", "x_mask", "drop_caption", "valid", "fps", "height", "width"})
 
 
 class Block(nn.Module):
@@ -45,32 +46,33 @@ class Block(nn.Module):
         self.mlp = Mlp(width, int(width * options.mlp_ratio), width)
         self.drop_path = DropPath(drop_path)
 
-    def rest(self, h: Tensor, text: Text, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
-        """What follows the self attention. h: (B, t, S, D). text: of each clip. shift, scale, gate: for the MLP,
-        (B, t or 1, 1, D). Returns (B, t, S, D)."""
-        h = h + to_caption(self.cross_attn, h, text)
-        return add_gated(h, gate, self.drop_path(self.mlp(modulate(h, shift, scale))))
+    def rest(self, h: Tensor, text: Captions, layout: Layout, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+        """What follows the self attention. shift, scale, gate: for the MLP, of each token. Returns tokens."""
+        h = h + layout.to_caption(self.cross_attn, h, text)
+        return add_gated(h, gate, layout.dropped(self.drop_path, self.mlp(modulate(h, shift, scale))))
 
 
 class SpatialBlock(Block):
     """Attention within each frame, to the caption, then an MLP."""
 
-    def forward(self, h: Tensor, text: Text, frame_t: Tensor) -> Tensor:
-        """h: (B, t, S, D). text: of each clip. frame_t: (B, t or 1, 6 D), the time vector of each frame. Returns
-        (B, t, S, D)."""
-        shift, scale, gate, *of_mlp = table_rows(self.scale_shift_table, frame_t)
-        h = add_gated(h, gate, self.drop_path(over_space(self.attn, modulate(h, shift, scale))))
-        return self.rest(h, text, *of_mlp)
+    def forward(self, h: Tensor, text: Captions, frame_t: Tensor, layout: Layout) -> Tensor:
+        """h: tokens that lie as `layout` says. text: of each clip. frame_t: the time vector of each frame. Returns
+        tokens."""
+        shift, scale, gate, *of_mlp = layout.vectors(self.scale_shift_table, frame_t)
+        u = modulate(h, shift, scale)
+        h = add_gated(h, gate, layout.dropped(self.drop_path, layout.over_space(self.attn, u)))
+        return self.rest(h, text, layout, *of_mlp)
 
 
 class TemporalBlock(Block):
     """Attention across frames at each position, to the caption, then an MLP."""
 
-    def forward(self, h: Tensor, text: Text, frame_t: Tensor, rotation: Rotation) -> Tensor:
-        """As `SpatialBlock`. rotation: of t frames."""
-        shift, scale, gate, *of_mlp = table_rows(self.scale_shift_table, frame_t)
-        h = add_gated(h, gate, self.drop_path(over_time(self.attn, modulate(h, shift, scale), rotation)))
-        return self.rest(h, text, *of_mlp)
+    def forward(self, h: Tensor, text: Captions, frame_t: Tensor, layout: Layout, rotation: Rotation) -> Tensor:
+        """As `SpatialBlock`. rotation: of frames."""
+        shift, scale, gate, *of_mlp = layout.vectors(self.scale_shift_table, frame_t)
+        u = modulate(h, shift, scale)
+        h = add_gated(h, gate, layout.dropped(self.drop_path, layout.over_time(self.attn, u, rotation)))
+        return self.rest(h, text, layout, *of_mlp)
 
 
 class STDiT3(SizedTrunk):
@@ -109,6 +111,7 @@ class STDiT3(SizedTrunk):
         num_frames: Tensor | None = None,
         ar: Tensor | None = None,
         drop_caption: Tensor | None = None,
+        valid: Tensor | None = None,
         text: Tensor | None = None,
     ) -> Tensor:
         """Predict noise or velocity.
@@ -120,21 +123,22 @@ class STDiT3(SizedTrunk):
         noised, false where it is given. fps (120 for images), height, width (pixels): (b,), required; b divides B and
         the list is repeated; height and width act through the positions alone, and those of the first clip count.
         num_frames, ar: not used. drop_caption: (B,) bool, true for the null caption; without it a model in training
-        mode draws it. text: instead of y, what `encode_text` made of it.
-        Returns (B, C, T, H, W) float32, or twice the channels with pred_sigma.
+        mode draws it. valid: (B, T, H, W) bool, see `vidgen.interfaces.Model`; positions then follow each clip's own
+        height and width. text: instead of y, what `encode_text` made of it.
+        Returns (B, C, T, H, W) float32, or twice the channels with pred_sigma; zeros where there is padding.
         Raises: UserError, when shapes do not fit the model.
         """
         grid = checked_grid(x, timestep, x_mask, channels=self.latent_channels, patch=self.patch_size)
-        clips = len(x)
-        caption = self._caption(y, mask, drop_caption, text, clips)
+        clips, layout = len(x), layout_of(x, valid, x_mask, self.patch_size)
+        caption = layout.text(self._caption(y, mask, drop_caption, text, clips))
         of_rate = self.embed(self.fps_embedder, fps, name="fps", clips=clips)
-        h = self.tokens(x, grid, height, width)
+        h = self.tokens(x, layout, grid, height, width)
         t, t0 = (time + of_rate for time in self.times(timestep))
-        frame_t = by_frame(x_mask, self.t_block(t), lambda: self.t_block(t0))
-        rotation = self.rope(grid[0])
+        frame_t = layout.by_frame(self.t_block(t), lambda: self.t_block(t0))
+        rotation = layout.rotation(self.rope(grid[0]))
         for spatial, temporal in zip(self.spatial_blocks, self.temporal_blocks, strict=True):
-            h = temporal(spatial(h, caption, frame_t), caption, frame_t, rotation)
-        return self.latents(self.patches(h, t, t0, x_mask), x, grid[1])
+            h = temporal(spatial(h, caption, frame_t, layout), caption, frame_t, layout, rotation)
+        return layout.latents(layout.finished(self.final_layer, h, t, t0), x, self.patch_size).float()
 
     def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The same conditioning with `y` projected once, as `text`; `forward` takes either, with equal results. With

@@ -1,26 +1,24 @@
 """What every STDiT has around its blocks: latents to tokens and back, time, captions, start values, freezing.
 
-Letters: B clips, C latent channels, t patches along time, S tokens of one frame, D width, N caption tokens.
+Letters: B clips, C latent channels, t patches along time, S tokens of one frame, M of all clips, D width, N caption
+tokens.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from math import prod
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
-from vidgen_layers.attention import CrossAttention, SelfAttention
-from vidgen_layers.captions import Text
 from vidgen_layers.checks import Size3, Widths
 from vidgen_layers.embedders import CaptionEmbedder, NumberEmbedder
 from vidgen_layers.initialise import Fill, constant, freeze, normal, uniform, xavier, zero
 from vidgen_layers.layers import FinalLayer
-from vidgen_layers.patches import PatchEmbed, pad_to_patches, unpatch
-from vidgen_layers.positions import Rotation
+from vidgen_layers.patches import PatchEmbed
 
 from vidgen_stdit import CommonOptions
 from vidgen_stdit.conditions import checked
+from vidgen_stdit.layout import Grid, Packed
 from vidgen_stdit.positions import (
     ROTARY,
     SPATIAL,
@@ -64,11 +62,6 @@ class Trunk(nn.Module):
         """timestep: (B,). Its vectors, (B, D), and the one of time zero for frames that are given, (1, D)."""
         zeros = torch.zeros_like(timestep[:1], dtype=self.dtype)
         return self.t_embedder(timestep.to(self.dtype)), self.t_embedder(zeros)
-
-    def patches(self, h: Tensor, t: Tensor, t0: Tensor, x_mask: Tensor | None) -> Tensor:
-        """h: (B, t, S, D). t, t0: vectors of noised and of given frames, (B or 1, D). Returns the numbers of every
-        patch, (B, t, S, numbers)."""
-        return self.final_layer(h, t) if x_mask is None else self.final_layer.by_frame(h, t, t0, x_mask)
 
     def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The same conditioning with `y` projected once, as `text`; `forward` takes either, with equal results."""
@@ -115,46 +108,25 @@ class SizedTrunk(Trunk):
         given = checked(numbers, name=name, clips=clips)
         return embedder(given.repeat(clips // len(given)))
 
-    def tokens(self, x: Tensor, grid: Size3, height: Tensor | None, width: Tensor | None) -> Tensor:
+    def tokens(
+        self, x: Tensor, layout: Grid | Packed, grid: Size3, height: Tensor | None, width: Tensor | None
+    ) -> Tensor:
         """x: (B, C, T, H, W). grid: its patches along time, rows and columns. height, width: (b,), in pixels. Returns
-        (B, t, S, D), with positions.
+        (B, t, S, D), or (M, D) of packed clips, with positions.
 
         Raises: UserError, when height or width are missing or of another shape.
         """
         height, width = checked(height, name="height", clips=len(x)), checked(width, name="width", clips=len(x))
-        positions = self.pos_embed(rows=grid[1], columns=grid[2], height=height, width=width)
-        return self.x_embedder(pad_to_patches(x.to(self.dtype), self.patch_size)) + positions.to(self.dtype)
-
-    def latents(self, patches: Tensor, x: Tensor, rows: int) -> Tensor:
-        """patches: (B, t, S, numbers). Returns latents of the size of x, (B, C or 2 C, T, H, W) float32."""
-        frames, height, width = x.shape[2:]
-        return unpatch(patches, self.patch_size, rows)[:, :, :frames, :height, :width].float()
+        if isinstance(layout, Packed):
+            each = (numbers.repeat(len(x) // len(numbers)) for numbers in (height, width))
+            positions = self.pos_embed.packed(layout.places, *each)
+        else:
+            positions = self.pos_embed(rows=grid[1], columns=grid[2], height=height, width=width)
+        return layout.embedded(self.x_embedder, x.to(self.dtype)) + positions.to(self.dtype)
 
     def tables(self) -> dict[str, Tensor]:
         """The frequencies of the positions within a frame, by name."""
         return {SPATIAL: spatial_frequencies(4 * len(self.pos_embed.frequencies))}
-
-
-def by_frame(x_mask: Tensor | None, noised: Tensor, given: Callable[[], Tensor]) -> Tensor:
-    """Which vector every frame is modulated by. x_mask: (B, t) bool, true where a frame is noised; None: all are.
-    noised: (B, R); given: makes (B or 1, R), where there are such frames. Returns (B, t or 1, R)."""
-    return noised[:, None] if x_mask is None else torch.where(x_mask[:, :, None], noised[:, None], given()[:, None])
-
-
-def over_space(attend: SelfAttention, h: Tensor) -> Tensor:
-    """Attention within each frame. h: (B, t, S, D). Returns the same shape."""
-    return attend(h.flatten(0, 1)).view_as(h)
-
-
-def over_time(attend: SelfAttention, h: Tensor, rotation: Rotation | None = None) -> Tensor:
-    """Attention across frames at each position. h: (B, t, S, D). rotation: of t frames. Returns the same shape."""
-    out = attend(rearrange(h, "b t s d -> (b s) t d"), rotation)  # one copy; of q, k and v it would be three
-    return rearrange(out, "(b s) t d -> b t s d", b=h.shape[0])
-
-
-def to_caption(attend: CrossAttention, h: Tensor, text: Text) -> Tensor:
-    """Attention of all tokens to their clip's caption. h: (B, t, S, D). Returns the same shape."""
-    return attend(h.flatten(1, 2), *text).view_as(h)
 
 
 def freeze_part(model: nn.Module, part: str | None) -> None:
