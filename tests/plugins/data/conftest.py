@@ -1,5 +1,6 @@
 """The command line in this process, tables on disk, small clips."""
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -103,3 +104,13 @@ def still(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    """The folder of real clips."""
+    default = Path(__file__).resolve().parents[3].parent / "shared" / "clips"
+    folder = Path(os.environ.get("VIDGEN_CLIPS", default))
+    if not folder.is_dir():
+        pytest.skip(f"no folder of real clips at {folder}; set VIDGEN_CLIPS")
+    return folder

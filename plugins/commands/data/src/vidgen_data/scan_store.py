@@ -51,7 +51,7 @@ class ScanStore:
     """The SQLite file. Raises, in all methods: sqlite3.Error, when it is damaged, in use or on a full disk."""
 
     def __init__(self, path: Path, folder: Path) -> None:
-        self._database = sqlite3.connect(path, isolation_level=None)
+        self._database = sqlite3.connect(path, timeout=1.0, isolation_level=None)
         self._database.executescript(LAYOUT)
         self._start_over_unless(str(folder.resolve()))
 

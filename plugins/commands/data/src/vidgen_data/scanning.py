@@ -223,6 +223,6 @@ def _write_rejected(job: Scan, outcome: Outcome) -> None:
     """Replaces the one of an earlier scan; none where nothing was rejected."""
     job.rejected.unlink(missing_ok=True)
     if outcome.problems:
-        rows = [{"path": path, "reason": reason} for path, reason in outcome.problems]
+        rows = [{"path": path, "reason": reason} for path, reason in sorted(outcome.problems)]
         with written(job.rejected, REJECTED, force=True) as writer:
             writer.write(pa.RecordBatch.from_pylist(rows, schema=REJECTED))
