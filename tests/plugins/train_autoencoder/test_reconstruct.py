@@ -161,6 +161,13 @@ def test_sizes_that_the_autoencoder_does_not_take_are_refused_at_once(reconstruc
         reconstruct(input=str(clips), vae={"type": "pixel", "patch": [2, 4, 4]}, num_frames=3, image_size=[8, 8])
 
 
+def test_pictures_smaller_than_a_latent_are_told_with_their_own_size(reconstruct: Run, tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    Image.new("RGB", (9, 3)).save(tmp_path / "tiny/a.png")
+    with pytest.raises(RunError, match=r"none of 1 clips .*: .*given.* rows: 3 \("):
+        reconstruct(input=str(tmp_path / "tiny"), vae=PIXEL)
+
+
 def test_a_run_without_a_single_result_fails_and_says_why(reconstruct: Run, clips: Path) -> None:
     with pytest.raises(
         RunError, match=r"none of 3 clips could be reconstructed; the first one: .*gives 5 frames; 50 are"

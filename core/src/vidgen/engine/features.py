@@ -195,7 +195,10 @@ def _difference(store: FeatureStore) -> str:
     if not differing:
         return ""
     nearest: list[str] = min(differing, key=len)
-    return f" What is there was made with another {' and '.join(nearest)} (settings or weights)."
+    composed = any(isinstance(store.producer[key], list | dict) for key in nearest)
+    return (
+        f" What is there was made with another {' and '.join(nearest)}{' (settings or weights)' if composed else ''}."
+    )
 
 
 def _name(key: int) -> str:

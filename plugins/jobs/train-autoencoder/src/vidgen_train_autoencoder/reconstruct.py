@@ -151,7 +151,8 @@ class Reconstruction:
         """The clip, less the edge rows and columns that fill no latent. Raises: UserError, RunError."""
         video, fps = clip.load()
         rows, columns = (old // step * step for old, step in zip(video.shape[2:], self.vae.stride[1:], strict=True))
-        self.vae.latent_size((video.shape[1], rows, columns))
+        # a side of which nothing is left is refused as it was given
+        self.vae.latent_size((video.shape[1], rows or video.shape[2], columns or video.shape[3]))
         return centre(video, (rows, columns)), fps
 
     def _sheet(self, made: Sequence[tuple[Clip, Row]]) -> Iterator[Media]:
