@@ -1,4 +1,4 @@
-"""Frames of one size to frames of another, as `sizes.Fit` says, a few at a time so that memory stays bounded.
+"""Frames of one size to frames of another, as `sizes.Fit` says, one at a time: no more than one is there in floats.
 
 Source: Open-Sora-Plan v1.3, transform: bilinear with align_corners and antialias, on numbers in [0, 1]. Results are
 rounded to 8 bits, as samples are.
@@ -10,20 +10,16 @@ from torch.nn.functional import interpolate
 
 from vidgen_opensora_plan_data.sizes import Box, Fit, Size
 
-CHUNK = 4  # frames resized at a time
-
 
 def apply(video: Tensor, fit: Fit) -> Tensor:
     """The fit of each frame of video (3, T, H, W) uint8: (3, T, *fit.after's size) uint8."""
     source = cut(video, fit.before)
     if source.shape[2:] == fit.resized:
         return cut(source, fit.after).contiguous()
-    frames = source.shape[1]
-    out = torch.empty((3, frames, fit.after.height, fit.after.width), dtype=torch.uint8)
-    for first in range(0, frames, CHUNK):
-        part = slice(first, first + CHUNK)
-        resized = resize(source[:, part].transpose(0, 1).float() / 255, fit.resized)
-        out[:, part] = (cut(resized, fit.after) * 255).round().to(torch.uint8).transpose(0, 1)
+    out = torch.empty((3, source.shape[1], fit.after.height, fit.after.width), dtype=torch.uint8)
+    for number, frame in enumerate(source.unbind(1)):
+        resized = cut(resize(frame.float().div_(255)[None], fit.resized)[0], fit.after)
+        out[:, number] = resized.mul(255).round_()
     return out
 
 
