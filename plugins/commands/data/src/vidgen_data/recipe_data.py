@@ -6,10 +6,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import vidgen
 from attrs import evolve, frozen
+from vidgen import load_recipe
 from vidgen.engine.parts import build_dataset, build_on_meta, shared_context, token_grid
-from vidgen.errors import UserError
+from vidgen.errors import UserError, VidgenError
 from vidgen.interfaces import Bucketer, Context, Dataset, Size3
 
 WITHOUT = "to plan without the model: --no-model counts pixels in place of tokens"
@@ -36,7 +36,7 @@ def load(recipe: Path, given: Sequence[str], *, ranks: int, with_model: bool) ->
     with_model: also the model and its encoders, without memory or weights, to count tokens.
     Raises: UserError.
     """
-    loaded = vidgen.load_recipe(recipe, _overrides(given))
+    loaded = load_recipe(recipe, _overrides(given))
     options: Any = loaded.job.options
     if not all(hasattr(options, name) for name in NEEDED):
         raise UserError(f"{recipe}: job {loaded.job.type} reads no data. Give a training recipe.")
@@ -74,7 +74,7 @@ def _token_count(options: Any, context: Context) -> Callable[[Size3], int]:
         raise UserError("this job has no model whose tokens could be counted. --no-model counts pixels instead.")
     try:
         parts = build_on_meta(options, context)
-    except vidgen.VidgenError as error:
+    except VidgenError as error:
         raise UserError(f"{error}\n    {WITHOUT}") from error
 
     @cache
