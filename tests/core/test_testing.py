@@ -154,6 +154,12 @@ MODELS: dict[str, tuple[Change, str]] = {
         ),
         "the prediction does not depend on `fps`",
     ),
+    "padding": (
+        lambda model: instead("forward", lambda run, *a, valid=None, **k: run(*a, **k))(
+            setting(conditioning=model.conditioning | {"valid"})(model)
+        ),
+        "with `valid`, what lies behind a clip matters: row 1",
+    ),
     "timestep": (
         instead("forward", lambda run, x, t, **k: run(x, torch.ones_like(t), **k)),
         "does not depend on `timestep`",
@@ -247,6 +253,11 @@ def without_masks(scheduler: Any) -> Any:
     return scheduler
 
 
+def with_padding_in_the_mean(run: Any, *a: Any, valid: Any = None, **k: Any) -> Any:
+    losses = run(*a, valid=valid, **k)
+    return losses if valid is None else {"loss": losses["loss"] * valid.float().mean(dim=(1, 2, 3))}
+
+
 SCHEDULERS: dict[str, tuple[Change, str]] = {
     "word": (setting(prediction_type=""), "`prediction_type` must be a word, not ''"),
     "mean": (
@@ -261,6 +272,14 @@ SCHEDULERS: dict[str, tuple[Change, str]] = {
     "batch": (
         after("training_losses", lambda out, *_: {"loss": out["loss"] / out["loss"].sum()}),
         "`loss`: a sample's is",
+    ),
+    "padding": (
+        instead("training_losses", lambda run, *a, valid=None, **k: run(*a, **k)),
+        "`loss` depends on what lies where `valid` is false",
+    ),
+    "padding averaged": (
+        instead("training_losses", with_padding_in_the_mean),
+        "with `valid`, `loss` must be that of each clip without its padding",
     ),
     "times": (instead("training_losses", with_one_time_for_all), "one timestep per sample, (3,), not (1,)"),
     "shape": (after("sample", lambda out, *_: out[:, :1]), "must return latents like z, (3, 4, 2, 4, 6)"),

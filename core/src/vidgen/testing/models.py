@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from vidgen.attention import Explicit, key_mask, segments
+from vidgen.interfaces import Size3
 from vidgen.rng import torch_generator
 from vidgen.testing.declared import declares
 from vidgen.testing.subject import ROWS, Subject, alike, devices, seeded, steady
-from vidgen.testing.tiny import draws_of, tiny_model_inputs
+from vidgen.testing.tiny import boxes, draws_of, tiny_clips, tiny_model_inputs
 
 Inputs = tuple[Tensor, Tensor, dict[str, Tensor]]
 
@@ -114,6 +115,42 @@ def _learns(subject: Subject) -> Iterator[str]:
         yield f"no gradient reaches {', '.join(still) or 'any parameter'}: use them, or requires_grad_(False)"
 
 
+def _leaves_padding_out(subject: Subject) -> Iterator[str]:
+    model, inputs = _ready(subject)
+    if "valid" not in model.conditioning:
+        return
+    clips = tiny_clips(subject.context)
+    padded, otherwise = (_run(model, _padded(inputs, clips, behind)) for behind in (0.5, float("nan")))
+    if padded.shape[2:] != inputs[0].shape[2:]:
+        yield f"with `valid` it must predict latents as large as x, {tuple(inputs[0].shape)}, not {_shown(padded)}"
+        return
+    for row, size in enumerate(clips):
+        own = (slice(row, row + 1), slice(None), *map(slice, size))
+        if not alike(otherwise[own], padded[own]):
+            yield f"with `valid`, what lies behind a clip matters: row {row}"
+        if not alike(padded[own], _run(model, _padded(_cut(inputs, row, size), [size], 0.0))):
+            yield f"with `valid`, a clip's prediction is another one padded than alone: row {row}"
+    if not alike(padded[:1], _run(model, inputs)[:1]):
+        yield "with `valid`, a clip without padding is predicted otherwise than without"
+
+
+def _padded(inputs: Inputs, clips: Sequence[Size3], behind: float) -> Inputs:
+    """Inputs of clips of such sizes, with the number `behind` where they have padding."""
+    x, t, conditioning = inputs
+    _, _, frames, rows, columns = x.shape
+    valid = boxes(clips, (frames, rows, columns))
+    return torch.where(valid[:, None], x, behind), t, {**conditioning, "valid": valid}
+
+
+def _cut(inputs: Inputs, row: int, size: Size3) -> Inputs:
+    """One row's inputs, its latents cut to a size."""
+    x, t, conditioning = inputs
+    one = {key: value[row : row + 1] for key, value in conditioning.items()}
+    if "x_mask" in one:
+        one["x_mask"] = one["x_mask"][:, : size[0]]
+    return x[(slice(row, row + 1), slice(None), *map(slice, size))], t[row : row + 1], one
+
+
 def _attends(subject: Subject) -> Iterator[str]:
     device = devices()[-1]  # kernels for GPUs run in half precision there
     dtype, tolerance = (torch.float32, 1e-4) if device.type == "cpu" else (torch.bfloat16, 2e-2)
@@ -148,7 +185,8 @@ def _attends_packed_with_a_mask(subject: Subject, parts: Sequence[Tensor], toler
     q = torch.cat([parts[0][:2].flatten(0, 1), parts[0][2, :3]])
     k, v = (part.flatten(0, 1) for part in parts[1:])
     out = subject.one.packed(q, k, v, segments(lengths, q.device, mask))
-    whole = Explicit()(*(part.transpose(1, 2) for part in parts), key_mask(mask, 3)).transpose(1, 2).flatten(0, 1)
+    whole_q, whole_k, whole_v = (part.transpose(1, 2) for part in parts)
+    whole = Explicit()(whole_q, whole_k, whole_v, key_mask(mask, 3)).transpose(1, 2).flatten(0, 1)
     if not alike(out, whole[: len(out)], tolerance):
         yield "packed with a mask, every sequence must attend to those of its own keys that count"
 
@@ -194,5 +232,6 @@ MODEL = (
     _encodes_text_once,
     _names_its_blocks,
     _learns,
+    _leaves_padding_out,
 )
 ATTENTION = (_attends,)

@@ -11,7 +11,7 @@ from vidgen.errors import UserError
 from vidgen.interfaces import Size3
 from vidgen.testing.declared import declares
 from vidgen.testing.subject import ROWS, Subject, alike, refused, steady
-from vidgen.testing.tiny import boxes, draws_of, tiny_sizes
+from vidgen.testing.tiny import boxes, draws_of, tiny_clips, tiny_sizes
 
 STEPS = 3
 
@@ -56,15 +56,6 @@ class Trial:
         known = {"draws": draws_of(rows), "mask": mask, "sizes": sizes}
         return self.scheduler.training_losses(self.model, self.x(rows), {"y": y}, **known)
 
-    def clip_sizes(self) -> list[Size3]:
-        """Latent (T, H, W) of a clip for each row, the first of the context's size, the others smaller."""
-        _, frames, rows, columns = self.shape
-        return [
-            (frames, rows, columns),
-            (frames, max(rows - 1, 1), max(columns - 2, 1)),
-            (1, rows, max(columns - 1, 1)),
-        ]
-
     def padded(self, rows: Sequence[int], clips: Sequence[Size3], whole: Size3, behind: float) -> Tensor:
         """`loss` of rows, cut to clips and padded to `whole` with the number `behind`, in latents and noise alike."""
         y, sizes, valid = draws_of(rows).normal("y", (5, 7)), tiny_sizes(self.context, len(rows)), boxes(clips, whole)
@@ -97,7 +88,7 @@ def _gives_losses(subject: Subject) -> Iterator[str]:
 
 def _leaves_padding_out(subject: Subject) -> Iterator[str]:
     trial = Trial(subject)
-    sizes = trial.clip_sizes()
+    sizes = tiny_clips(subject.context)
     alone = torch.cat([trial.padded([row], [size], size, 0.0) for row, size in enumerate(sizes)])
     padded, otherwise = (trial.padded(ROWS, sizes, sizes[0], behind) for behind in (0.5, -3.0))
     if not alike(padded, otherwise):

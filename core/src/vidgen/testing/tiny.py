@@ -35,7 +35,8 @@ def tiny_model_inputs(
     model: Model, context: Context | None = None, rows: Sequence[int] = (0, 1, 2)
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """x (B, C, T, H, W), timestep (B,) in 0..1000 and, of the conditioning, what the model names; a row depends on its
-    number alone. Captions have 1 token and more; that of row 1 is dropped; row 2 has all frames but one given."""
+    number alone. Captions have 1 token and more; that of row 1 is dropped; row 2 has all frames but one given. All have
+    one size: `valid` is left out."""
     context = context or tiny_context()
     assert context.latent_size and context.text_width and context.text_length
     draws, numbers = draws_of(rows), torch.tensor(rows)
@@ -48,7 +49,7 @@ def tiny_model_inputs(
         **tiny_sizes(context, len(rows)),
     }
     x = draws.normal("x", (model.latent_channels, *context.latent_size))
-    return x, 11 + 400.0 * numbers, {key: known[key] for key in model.conditioning}
+    return x, 11 + 400.0 * numbers, {key: known[key] for key in model.conditioning - {"valid"}}
 
 
 def draws_of(rows: Sequence[int]) -> Draws:
@@ -59,6 +60,13 @@ def draws_of(rows: Sequence[int]) -> Draws:
 def tiny_sizes(context: Context, batch: int) -> dict[str, Tensor]:
     """`height`, `width`, `num_frames`, `fps`, `ar`, (B,) each, of the context's clips."""
     return size_numbers([(context.num_frames or 2, *(context.image_size or (16, 24)))] * batch, 8.0)
+
+
+def tiny_clips(context: Context) -> list[Size3]:
+    """Latent (T, H, W) of three clips: one of the context's size, two smaller, the last of one frame."""
+    assert context.latent_size
+    frames, rows, columns = context.latent_size
+    return [context.latent_size, (frames, max(rows - 1, 1), max(columns - 2, 1)), (1, rows, max(columns - 1, 1))]
 
 
 def boxes(clips: Sequence[Size3], whole: Size3) -> Tensor:
