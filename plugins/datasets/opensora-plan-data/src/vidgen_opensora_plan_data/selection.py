@@ -139,8 +139,8 @@ def refuse_empty(selection: Selection, where: str) -> None:
     rows += [(f"- {text}", selection.count(word)) for word, text in REASONS.items() if selection.count(word)]
     raise UserError(
         f"{where}: no item becomes a sample:\n{table_of_counts([*rows, ('samples', 0)])}\n"
-        "    lower num_frames, drop_short_ratio, min_hxw or hw_stride for small and short clips; total_batch_size: 0 "
-        "keeps rare shapes."
+        "    for small or short clips lower min_hxw, hw_stride, num_frames or drop_short_ratio, for long ones raise "
+        "num_frames; total_batch_size: 0 keeps rare shapes."
     )
 
 
