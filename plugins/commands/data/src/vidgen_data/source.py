@@ -69,7 +69,7 @@ class ParquetSource:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = pa.parquet.ParquetFile(path, memory_map=True)
+        self._file = pa.parquet.ParquetFile(path, pre_buffer=False)
         self.schema = _plain(self._file.schema_arrow)
         self.num_rows = self._file.metadata.num_rows
 

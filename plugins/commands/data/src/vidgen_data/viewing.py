@@ -75,4 +75,4 @@ def _card(data: RecipeData, request: Request, epoch: int) -> Card:
 def _facts(bucket: Bucket, rows: int) -> str:
     size = f"{bucket.num_frames} frames of {bucket.size[0]}×{bucket.size[1]}"
     batch = f", batches of {bucket.batch_size}" if bucket.batch_size else ""
-    return f"{size}{batch}, {rows:,} rows"
+    return f"{size}{batch}, {rows:,} row{'s' * (rows != 1)}"
