@@ -84,5 +84,20 @@ def test_frames_that_the_autoencoder_cannot_take_are_not_suggested():
 
 @pytest.mark.parametrize("given", [table((3, 60, 90, 90)), pa.table({"path": ["a", "b", "c"]})])
 def test_a_table_without_usable_sizes_is_refused(given):
-    with pytest.raises(UserError, match="of 3 rows none has a known num_frames, height and width of 29,492 pixels"):
+    with pytest.raises(UserError, match="of 3 rows none has a known num_frames, height and width, 29,492 pixels"):
         make().suggest(given)
+
+
+def test_a_resolution_without_room_for_videos_is_suggested_for_still_images_alone():
+    given = table((50, 60, 1080, 1920), (50, 1, 1080, 1920))
+    assert make().suggest(given)["bucket_config"] == {"1080p": {1: [1.0, 10]}, "720p": {17: [1.0, 1]}}
+
+
+def test_resolutions_and_frames_of_the_recipe_are_among_the_choices():
+    tables = {"tiny": [(16, 24), (20, 20)]}
+    bucketer = build(BucketOptions(bucket_config={"tiny": {8: (1.0, 3)}}, resolutions=tables), Context())
+    assert bucketer.suggest(table((5, 9, 30, 40), (5, 40, 30, 40))) == {
+        "type": "bucket",
+        "bucket_config": {"tiny": {8: [1.0, 3], 17: [1.0, 1]}},
+        "resolutions": {"tiny": [[16, 24], [20, 20]]},
+    }

@@ -17,9 +17,9 @@ from vidgen_bucket import BucketOptions
 from vidgen_bucket.balance import Balance
 from vidgen_bucket.batches import Batches, Epoch, Groups, InOrder, Order, Shuffled, group, make_batches
 from vidgen_bucket.draws import RowDraws
-from vidgen_bucket.levels import Level, buckets_of, walk
+from vidgen_bucket.levels import Level, buckets_of, custom_resolution, walk
 from vidgen_bucket.place import ENOUGH, Shapes, place
-from vidgen_bucket.suggest import suggest
+from vidgen_bucket.suggest import FRAMES, Suggestion, usual_tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,12 +78,26 @@ class LevelBucketer:
     def suggest(self, table: "pa.Table") -> dict[str, Any]:
         """A bucketer section for a recipe, as plain data, whose resolutions and numbers of frames suit the table.
 
-        Batches are as large as this bucketer's largest, in tokens. See `vidgen_bucket.suggest`. Raises: UserError,
-        when the table tells no sizes.
+        Batches are as large as this bucketer's largest, in tokens; its own resolutions and numbers of frames are among
+        those to choose from. Raises: UserError, when no row fits any.
         """
-        found = suggest(shapes_of(table), self.interval, self.tokens, self._largest_batch())
-        kept = {} if self.options.frame_interval is None else {"frame_interval": self.options.frame_interval}
-        return {"type": "bucket", **found, **kept}
+        own = {one.frames for level in self.levels for one in level.entries if one.frames > 1}
+        further = [custom_resolution(name, sizes) for name, sizes in self.options.resolutions.items()]
+        suggestion = Suggestion(
+            tables=[*usual_tables(), *further],
+            frames=sorted({*FRAMES, *own}),
+            interval=self.interval,
+            tokens=self.tokens,
+            budget=self._largest_batch(),
+        )
+        found = suggestion.config(shapes_of(table))
+        tables = {name: [*map(list, sizes)] for name, sizes in self.options.resolutions.items() if name in found}
+        return {
+            "type": "bucket",
+            "bucket_config": found,
+            **({"resolutions": tables} if tables else {}),
+            **({"frame_interval": self.interval} if self.options.frame_interval else {}),
+        }
 
     def _rearrange(self, costs: NDArray[np.float64], epoch: int) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
         """costs: tokens of a batch of each group, (groups,)."""
