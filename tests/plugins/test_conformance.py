@@ -27,6 +27,8 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
     **{("model", f"PixArt{name}"): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("", "MS", "_Sigma")},
     **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 2} for name in ("STDiT2", "STDiT3")},
     ("dataset", "VideoText"): {"data_path": "clips.csv"},
+    ("bucketer", "pad"): {"size_multiple": 8},
+    ("bucketer", "pack"): {"size_multiple": 8, "token_budget": 11},
     ("text_encoder", "hashed-words"): {"width": 7, "model_max_length": 5},
     ("text_encoder", "classes"): {"num_classes": 11},
 }

@@ -50,8 +50,10 @@ def sizes_of(bucketer: Any, rows: pa.Table) -> list[Size3 | str]:
     found = bucketer.assign(rows, 0)
     clips: list[Size3 | str] = []
     for bucket, reason in zip(found.bucket, found.reason, strict=True):
-        one = found.buckets[bucket]
-        clips.append(found.reasons[reason] if bucket < 0 else (one.num_frames, *one.size))
+        if bucket < 0:
+            clips.append(found.reasons[reason])
+        else:
+            clips.append((found.buckets[bucket].num_frames, *found.buckets[bucket].size))
     return clips
 
 
@@ -145,7 +147,8 @@ def test_epochs_differ_and_repeat_exactly(make: Callable[..., Any]) -> None:
     plans = [list(make().plan(rows, epoch, 1)) for epoch in (0, 0, 1)]
     assert plans[0] == plans[1]
     assert plans[0] != plans[2]
-    assert list(make(shuffle=False).plan(rows, 0, 1))[0][0].row < 90
+    first, later = (list(make(shuffle=False).plan(rows, epoch, 1)) for epoch in (0, 1))
+    assert [[one.row for one in batch] for batch in first] == [[one.row for one in batch] for batch in later]
 
 
 @BOTH
@@ -169,12 +172,12 @@ def test_the_padded_share_is_what_the_largest_sizes_leave_over() -> None:
 
 
 def test_no_pack_exceeds_its_budget_and_few_leave_much_of_it() -> None:
-    rows, bucketer = mixture(3000), make_pack()
+    rows, bucketer = mixture(3000), make_pack(token_budget=2000)
     totals = []
     for batch in bucketer.plan(rows, 0, 1):
         totals.append(sum(bucketer.sizes.tokens((one.num_frames, *one.size)) for one in batch))
-    assert max(totals) <= 500
-    assert sum(totals) > 0.98 * 500 * len(totals)
+    assert max(totals) <= 2000
+    assert sum(totals) > 0.98 * 2000 * len(totals)
 
 
 def test_a_clip_goes_where_it_fills_best() -> None:

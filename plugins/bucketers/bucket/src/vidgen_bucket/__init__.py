@@ -1,7 +1,7 @@
 """Rows of a dataset to batches.
 
-Offers the bucketers `fixed` and `bucket`. Read whenever vidgen starts, so it holds only names and options; the planning
-lives in `vidgen_bucket.fixed` and `vidgen_bucket.bucket`.
+Offers the bucketers `fixed`, `bucket`, `pad` and `pack`. Read whenever vidgen starts, so it holds only names and
+options; the planning lives in `vidgen_bucket.fixed`, `bucket`, `pad` and `pack`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -67,6 +67,68 @@ class BucketOptions:
         return problems(self.bucket_config, self.resolutions)
 
 
+@frozen(kw_only=True)
+class NativeOptions:
+    """Keys that `pad` and `pack` share: how large clips are. They keep their aspect ratio and are never enlarged."""
+
+    num_frames: list[int] = option(
+        [],
+        "Frames of clips to choose from: of a video the most of which it has enough, 1 for still images; empty: the "
+        "recipe's num_frames.",
+        validator=validators.deep_iterable(validators.ge(1)),
+    )
+    frame_interval: int | None = option(
+        None,
+        "Frames of a video between two that are used, 1 for all; null is the recipe's frame_interval.",
+        validator=validators.optional(validators.ge(1)),
+    )
+    max_pixels: int | None = option(
+        None,
+        "Rows times columns of a clip at most; null: those of the recipe's image_size, unless max_tokens is given.",
+        validator=validators.optional(validators.ge(1)),
+    )
+    max_tokens: int | None = option(
+        None,
+        "Tokens that the model makes of a clip at most; null: no bound.",
+        validator=validators.optional(validators.ge(1)),
+    )
+    size_multiple: int = option(
+        16,
+        "Rows and columns are rounded down to a multiple of it: the autoencoder's stride times the model's patch.",
+        validator=validators.ge(1),
+    )
+    shuffle: bool = option(True, "Another order of rows and batches in every epoch; false: the order of the table.")
+    drop_last: bool = option(
+        True, "Leave out what fills no batch, and batches that fill no step on all ranks; false: repeat the first."
+    )
+
+
+@frozen(kw_only=True)
+class PadOptions(NativeOptions):
+    """Keys allowed beside `type: pad`."""
+
+    batch_size: int | None = option(
+        None, "Clips of a rank's batch; null: the recipe's batch_size.", validator=validators.optional(validators.ge(1))
+    )
+    window: int = option(
+        64,
+        "Batches whose rows are sorted by size among each other: the more, the less padding, and the less chance.",
+        validator=validators.ge(1),
+    )
+
+
+@frozen(kw_only=True)
+class PackOptions(NativeOptions):
+    """Keys allowed beside `type: pack`. The recipe's batch_size is not used."""
+
+    token_budget: int = option(doc="Tokens of a rank's batch at most.", validator=validators.ge(1))
+    window: int = option(
+        4096,
+        "Rows packed together: the more, the fuller the batches, and the less chance.",
+        validator=validators.ge(1),
+    )
+
+
 @hookimpl
 def vidgen_bucketers() -> Iterable[Component]:
     """List the bucketers of this plugin."""
@@ -81,4 +143,16 @@ def vidgen_bucketers() -> Iterable[Component]:
         summary="Batches of many sizes, each of one resolution, number of frames and aspect ratio, as in Open-Sora.",
         options=BucketOptions,
         factory="vidgen_bucket.bucket:build",
+    )
+    yield Component(
+        name="pad",
+        summary="Clips at their own aspect ratio, padded to the largest of the batch, as in FiT.",
+        options=PadOptions,
+        factory="vidgen_bucket.pad:build",
+    )
+    yield Component(
+        name="pack",
+        summary="Clips at their own aspect ratio, as many to a batch as fill its tokens, as in NaViT.",
+        options=PackOptions,
+        factory="vidgen_bucket.pack:build",
     )
