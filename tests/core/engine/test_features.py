@@ -241,7 +241,7 @@ def test_a_row_that_changed_is_not_taken(train: Train, encode: Callable[..., Pat
     cache = encode(**data)
     train("first", max_steps=1, features__cache=str(cache), **data)
     Image.new("RGB", (16, 8), (0, 255, 0)).save(tmp_path / "1.png")
-    with pytest.raises(UserError, match=r"row 1 is not in .* or its media or caption changed since"):
+    with pytest.raises(UserError, match=r"row 1 is not in .* or its media, caption or size changed since"):
         train("second", max_steps=1, features__cache=str(cache), **data)
 
 
@@ -254,3 +254,30 @@ def test_encoding_needs_a_place(encode: Callable[..., Path]) -> None:
 def test_the_cache_tells_what_made_it(encode: Callable[..., Path]) -> None:
     (about,) = encode().rglob("producer.json")
     assert json.loads(about.read_text()).keys() >= {"vae", "text_encoder", "dataset", "seed", "dtype"}
+
+
+def test_what_could_not_be_encoded_is_a_bad_sample_in_training_and_what_is_missing_stops_it(
+    train: Train, encode: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Row 5 is cut off: it is noted; row 6 is fine, and its entry is lost."""
+    from vidgen.engine import media
+
+    for row in range(8):
+        clip = torch.full((3, 2, 16, 16), 30 * row, dtype=torch.uint8)
+        media.write(tmp_path / f"clip{row}", clip, 8.0, {})
+    (tmp_path / "clip5.mp4").write_bytes(b"no video")
+    lines = [f"clip{row}.mp4,a clip,2,16,16,8" for row in range(8)]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,text,num_frames,height,width,fps", *lines]))
+    changes: dict[str, Any] = {
+        "dataset": {"type": "VideoText", "data_path": str(tmp_path / "clips.csv")},
+        "batch_size": 2,
+        "max_bad_fraction": 0.5,
+    }
+    cache = encode(**changes)
+    (note,) = [json.loads(line) for line in next(cache.rglob("unreadable.jsonl")).read_text().splitlines()]
+    assert "clip5.mp4" in note["reason"]
+    run = train("from cache", **changes, features={"cache": str(cache)}, max_steps=4)
+    assert [json.loads(line)["row"] for line in (run / "bad_samples.jsonl").read_text().splitlines()] == [5]
+    next(cache.rglob("unreadable.jsonl")).unlink()
+    with pytest.raises(UserError, match=r"row 5 is not in .*or its media, caption or size changed"):
+        train("stops", **changes, features={"cache": str(cache)}, max_steps=4)

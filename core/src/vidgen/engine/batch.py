@@ -32,18 +32,21 @@ class Ask:
 
 @frozen
 class Failure:
-    """A sample that could not be had; carried out of the worker as data, since an exception there loses its type."""
+    """A sample that could not be had; carried out of the worker as data, since an exception there loses its type.
+    fatal: nothing may stand in for it."""
 
     error: VidgenError
+    fatal: bool = False
 
 
 @frozen
 class BadSample:
-    """A row that could not be read in `epoch`, and why."""
+    """A row that could not be read in `epoch`, and why. key: of its features, 0 where none are kept."""
 
     row: int
     epoch: int
     error: VidgenError
+    key: int = 0
 
 
 @frozen(kw_only=True)
@@ -100,10 +103,11 @@ class Batch:
 
 @frozen(kw_only=True)
 class Missed:
-    """A batch of which no sample could be read; `error` is the last one's."""
+    """A batch of which no sample could be read, or (`fatal`) one that nothing may stand in for; `error` is its."""
 
     error: VidgenError
     bad: tuple[BadSample, ...]
+    fatal: bool = False
 
 
 def size_numbers(sizes: Sequence[Size3], fps: Tensor | float) -> dict[str, Tensor]:
@@ -117,10 +121,10 @@ def collate(answers: Sequence[Answer]) -> Batch | Missed:
     """Answers to a batch, without those that failed with all their stand-ins."""
     good = [answer for answer in answers if not isinstance(answer.found, Failure)]
     bad = tuple(one for answer in answers for one in answer.bad)
-    if not good:
-        failure = answers[-1].found
-        assert isinstance(failure, Failure)
-        return Missed(error=failure.error, bad=bad)
+    failures = [answer.found for answer in answers if isinstance(answer.found, Failure)]
+    fatal = [failure for failure in failures if failure.fatal]
+    if fatal or not good:
+        return Missed(error=(fatal or failures)[-1].error, bad=bad, fatal=bool(fatal))
     features = {place: a.found for place, a in enumerate(good) if isinstance(a.found, Features)}
     samples = {place: a.found for place, a in enumerate(good) if isinstance(a.found, Sample)}
     sizes = tuple((a.ask.request.num_frames, *a.ask.request.size) for a in good)

@@ -71,15 +71,23 @@ class Lookup:
         return address(0, "features", self._identities[row], row, epoch, request.num_frames, *request.size)
 
     def find(self, key: int, row: int) -> Features | None:
-        """Raises: UserError, when there is none and one is needed; RunError, when it cannot be read."""
+        """Raises: NotKept, when there is none and one is needed; RunError, when it cannot be read or could not be
+        made."""
         if key in self.store:
             return self.store.read(key)
+        reason = self.store.unreadable.get(key)
+        if reason is not None:
+            raise RunError(reason)
         if self._needed:
-            raise UserError(
-                f"features.cache: row {row} is not in {self.store.folder}, or its media or caption changed since. Run "
-                "the same recipe with job=encode again, or set features.mode=write-through."
+            raise NotKept(
+                f"features.cache: row {row} is not in {self.store.folder}, or its media, caption or size changed "
+                "since. Run the same recipe with job=encode again, or set features.mode=write-through."
             )
         return None
+
+
+class NotKept(UserError):
+    """Features that a run relies on are not there: another row must not stand in for them."""
 
 
 class Posts:
@@ -117,8 +125,11 @@ class Reader:
             try:
                 key, found = within(self._limit, lambda row=row: self._read(ask, row))  # type: ignore[misc]
                 return Answer(ask=ask, row=row, key=key, found=found, bad=tuple(bad))
+            except NotKept as error:
+                failure = Failure(UserError(str(error)), fatal=True)
+                return Answer(ask=ask, row=row, key=0, found=failure, bad=tuple(bad))
             except Exception as error:  # a mistake in a dataset's code costs a sample, not the run
-                bad.append(BadSample(row, ask.position.epoch, self._told(row, error)))
+                bad.append(BadSample(row, ask.position.epoch, self._told(row, error), self._key(ask, row)))
             finally:
                 self._posts.write(-1)
         return Answer(ask=ask, row=ask.request.row, key=0, found=Failure(bad[-1].error), bad=tuple(bad))
@@ -132,6 +143,12 @@ class Reader:
                 return key, features
         rng = numpy_generator(self._seed, "sample", epoch, row)
         return key, self._dataset.get(row, request.num_frames, request.size, rng)
+
+    def _key(self, ask: Ask, row: int) -> int:
+        try:
+            return 0 if self._lookup is None else self._lookup.key(ask, row)
+        except VidgenError:
+            return 0
 
     def _told(self, row: int, error: Exception) -> VidgenError:
         if isinstance(error, VidgenError):

@@ -20,12 +20,13 @@ from vidgen.engine.parts import (
     build_dataset,
     build_encoders,
     build_on_meta,
+    data_context,
     shared_context,
     tokens,
 )
 from vidgen.engine.session import Session, logging_to, owned_folder
 from vidgen.errors import VidgenError
-from vidgen.interfaces import Context, Dataset, Parallel, RunInfo, Size3
+from vidgen.interfaces import Context, Dataset, RunInfo, Size3
 from vidgen.recipe.schema import EncodeRecipe, FeatureOptions
 from vidgen.rng import address
 
@@ -55,7 +56,7 @@ class EncodeJob:
         outputs = self.recipe.outputs
         with owned_folder(outputs), logging_to(outputs) as console:
             encoders = build_encoders(self.recipe, self.context)
-            dataset = build_dataset(self.context, self.recipe)
+            dataset = build_dataset(data_context(self.context, encoders), self.recipe)
             with Session(RunInfo("encode", outputs), [], self.context, console) as session:
                 self._encode(encoders, dataset, session)
 
@@ -68,8 +69,9 @@ class EncodeJob:
     def _encode(self, encoders: Encoders, dataset: Dataset, session: Session) -> None:
         store = open_store(self.recipe, self.features, self.context, encoders)
         store.clear_partial()
+        store.clear_unreadable()
         lookup = Lookup(dataset, store, epochs=self.features.epochs, needed=False)
-        missing, before = self._missing(lookup, encoders.parallel), len(store)
+        missing, before = self._missing(lookup, encoders), len(store)
         LOG.info("%s: %d samples are there, %d are missing", store.folder, before, sum(map(len, missing)))
         feed = Feed(
             dataset,
@@ -80,6 +82,7 @@ class EncodeJob:
             device=encoders.device,
             lookup=lookup,
             stand_ins=False,  # what cannot be read has no features, and another row has its own
+            on_bad=lambda sample: store.mark_unreadable(sample.key, str(sample.error)),
         )
         encoding, begun = Encoding(encoders, self.recipe.seed, lookup, writes=True), time.perf_counter()
         try:
@@ -93,11 +96,11 @@ class EncodeJob:
             encoding.close()
         self._report(store, len(store) - before, time.perf_counter() - begun, encoding.seconds())
 
-    def _missing(self, lookup: Lookup, parallel: Parallel) -> list[list[Ask]]:
+    def _missing(self, lookup: Lookup, encoders: Encoders) -> list[list[Ask]]:
         """What this rank has to encode, in batches of training: every sample that any of its epochs will ask for."""
-        context = evolve(self.context, tokens=self._tokens)
+        context = evolve(data_context(self.context, encoders), tokens=self._tokens)
         bucketer = context.components.build(self.recipe.bucketer, context)
-        stream = Stream(lookup.dataset, bucketer, Position(), None, parallel.rank, parallel.num_ranks)
+        stream = Stream(lookup.dataset, bucketer, Position(), None, context.rank, context.num_ranks)
         per_epoch, missing, seen = stream.steps_per_epoch(), list[list[Ask]](), set[int]()
         for batch in islice(stream, per_epoch * self._epochs(per_epoch)):
             new = [ask for ask in batch if self._is_new(ask, lookup, seen)]

@@ -28,7 +28,7 @@ from torch import Tensor
 from vidgen.errors import RunError, UserError
 
 LOG = logging.getLogger("vidgen")
-INDEX, PRODUCER, PARTIAL = "index.parquet", "producer.json", ".part"
+INDEX, PRODUCER, PARTIAL, UNREADABLE = "index.parquet", "producer.json", ".part", "unreadable.jsonl"
 OPEN_SHARDS = 64
 ABANDONED = 3600
 """Seconds after which a half-written file is nobody's: other ranks may be at work in the same folder."""
@@ -47,6 +47,16 @@ class Features:
     fps: float
 
 
+def _read_reasons(path: Path) -> dict[int, str]:
+    """Lines of JSON; one that was cut off by a kill is passed over."""
+    reasons: dict[int, str] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        with suppress(ValueError, KeyError, TypeError):
+            note = json.loads(line)
+            reasons[int(note["key"])] = str(note["reason"])
+    return reasons
+
+
 class FeatureStore:
     """Entries by key, a number made of all that an entry depends on (`vidgen.rng.address`)."""
 
@@ -63,6 +73,8 @@ class FeatureStore:
         self._waiting: dict[int, Features] = {}
         self._damaged: list[Path] = []
         self._places = self._find() if self.folder.is_dir() else {}
+        self.unreadable = _read_reasons(self.folder / UNREADABLE)
+        """Key -> why there is no entry, of samples that could not be read when they should have been encoded."""
 
     def __len__(self) -> int:
         return len(self._places) + len(self._waiting)
@@ -118,6 +130,20 @@ class FeatureStore:
             raise RunError(f"features could not be written to {path}: {error}. Everything before is intact.") from error
         self._places |= dict.fromkeys(self._waiting, path.name)
         self._waiting = {}
+
+    def mark_unreadable(self, key: int, reason: str) -> None:
+        """Note why there is no entry for `key`, for runs that read from here. Raises: RunError."""
+        if key in self.unreadable:
+            return
+        self._prepare()
+        self.unreadable[key] = reason
+        with (self.folder / UNREADABLE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": key, "reason": reason}, ensure_ascii=False) + "\n")
+
+    def clear_unreadable(self) -> None:
+        """Forget such notes: everything is to be tried again."""
+        (self.folder / UNREADABLE).unlink(missing_ok=True)
+        self.unreadable = {}
 
     def write_index(self) -> None:
         """Note where every entry is, so that the next opening need not ask each shard. Shards that were found damaged

@@ -3,7 +3,8 @@
 import logging
 import multiprocessing
 import signal
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from math import inf
 from pathlib import Path
@@ -23,6 +24,7 @@ from vidgen.recipe.schema import ReadingOptions
 LOG = logging.getLogger("vidgen")
 RESTARTS = 3  # of the workers, before the machine is to blame
 CALM = 1000  # batches after which they are forgotten
+SETTLE = 0.2  # seconds until a process that was killed is known to be dead
 POLL = 1.0  # seconds between looks at the workers while waiting
 PATIENCE = 2  # times sample_timeout that a worker may be at one sample, when its own watchdog cannot act
 
@@ -41,10 +43,13 @@ class Feed:
         device: torch.device,
         lookup: Lookup | None = None,
         stand_ins: bool = True,
+        on_bad: Callable[[BadSample], None] = lambda _: None,
     ) -> None:
         """asks: gives the same again each time it is gone through. outputs: the run's folder. device: where batches go
         next. lookup: where features are kept. stand_ins: other rows of the bucket take the place of those that
-        cannot be read; without, batches are smaller, and one of which nothing can be read is passed over."""
+        cannot be read; without, batches are smaller, and one of which nothing can be read is passed over. on_bad: told
+        of each of them."""
+        self._on_bad = on_bad
         self._dataset, self._asks, self._options, self._stand_ins = dataset, asks, options, stand_ins
         self._pin = device.type == "cuda"
         self._bad_samples = BadSamples(outputs, rows=dataset.table.num_rows, max_fraction=options.max_bad_fraction)
@@ -70,7 +75,10 @@ class Feed:
         if isinstance(answer, Batch):
             self._bad_samples.tried(len(answer.rows))
         for sample in answer.bad:
+            self._on_bad(sample)
             self._bad_samples.add(sample)
+        if isinstance(answer, Missed) and answer.fatal:
+            raise answer.error
         if isinstance(answer, Missed):
             if self._stand_ins:
                 raise self._bad_samples.summary("a batch of which no sample, and none that could stand in, can be read")
@@ -100,7 +108,7 @@ class Feed:
                 answer = next(answers)
             except StopIteration:
                 return
-            except RuntimeError as error:
+            except (RuntimeError, OSError, EOFError) as error:
                 self._check_workers(error, skip)
                 continue
             skip += 1
@@ -119,11 +127,14 @@ class Feed:
             generator=torch.Generator(),  # its own, so that starting workers draws nothing from the global one
         )
 
-    def _check_workers(self, error: RuntimeError, number: int) -> None:
+    def _check_workers(self, error: Exception, number: int) -> None:
         """After an error while waiting for batch `number`: returns when all live and are at work.
 
         Raises: _WorkerLost, when one died, or has been at one sample for far too long; the error, when it is another.
         """
+        cut_off = isinstance(error, OSError | EOFError)  # a batch was on its way from a worker that died
+        if cut_off:
+            time.sleep(SETTLE)
         alive = {process.pid for process in multiprocessing.active_children()}
         limit = PATIENCE * (self._options.sample_timeout or inf)
         suspects = [
@@ -131,7 +142,7 @@ class Feed:
             for pid, row, seconds in self._posts.read()
             if pid not in alive or seconds > limit
         ]
-        if suspects or "exited unexpectedly" in str(error):
+        if suspects or cut_off or "exited unexpectedly" in str(error):
             reason = f"a process that reads data {suspects[0][1] if suspects else 'died'}"
             raise _WorkerLost(reason, suspects, self._epoch_of(number)) from error
         if "timed out" not in str(error):

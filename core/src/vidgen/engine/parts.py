@@ -95,8 +95,14 @@ def build_parts(recipe: SharedRecipe, context: Context, *, device: torch.device 
     )
 
 
+def data_context(context: Context, encoders: Encoders) -> Context:
+    """What datasets and bucketers may know besides: of the autoencoder, and of the ranks."""
+    parallel = encoders.parallel
+    return evolve(context, rank=parallel.rank, num_ranks=parallel.num_ranks, latent_stride=encoders.vae.stride)
+
+
 def build_dataset(context: Context, recipe: TrainRecipe) -> Dataset:
-    """The recipe's dataset. Raises: UserError, when it is empty."""
+    """The recipe's dataset. context: see `data_context`. Raises: UserError, when it is empty."""
     dataset: Dataset = context.components.build(recipe.dataset, context)
     if dataset.table.num_rows == 0:
         raise UserError(f"dataset: {recipe.dataset.type} has no rows")
@@ -104,10 +110,11 @@ def build_dataset(context: Context, recipe: TrainRecipe) -> Dataset:
 
 
 def build_bucketer(context: Context, recipe: TrainRecipe, parts: Parts) -> Bucketer:
-    """The recipe's bucketer, which knows how many tokens the model makes of a clip.
+    """The recipe's bucketer, which knows how many tokens the model makes of a clip. context: see `data_context`.
 
     Raises: UserError, when its batches hold clips of several sizes and the model takes none such.
     """
+    check_masks(recipe, parts)
     bucketer: Bucketer = context.components.build(recipe.bucketer, evolve(context, tokens=partial(tokens, parts)))
     if bucketer.ragged and "valid" not in parts.model.conditioning:
         raise UserError(
@@ -115,6 +122,15 @@ def build_bucketer(context: Context, recipe: TrainRecipe, parts: Parts) -> Bucke
             "cannot be trained with: it takes no `valid`. Use another bucketer, such as bucket, or another model."
         )
     return bucketer
+
+
+def check_masks(recipe: TrainRecipe, parts: Parts) -> None:
+    """Raises: UserError, when frames are to be given to a model that cannot be told of them."""
+    if recipe.mask_ratios is not None and "x_mask" not in parts.model.conditioning:
+        raise UserError(
+            f"mask_ratios: {recipe.model.type} cannot be told which frames are given: it takes no `x_mask`. Use a "
+            "model that does, such as STDiT2 or STDiT3, or leave mask_ratios out."
+        )
 
 
 def tokens(parts: Parts, size: Size3) -> int:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from vidgen import runfolder
 from vidgen.conditioning import conditioning_for
+from vidgen.conditioning.mask_ratios import complete_ratios
+from vidgen.conditioning.masks import training_mask
 from vidgen.engine import checkpoint
 from vidgen.engine.batch import Batch, Position
 from vidgen.engine.clock import Clock
@@ -30,6 +32,7 @@ from vidgen.engine.parts import (
     build_dataset,
     build_on_meta,
     build_parts,
+    data_context,
     describe,
     shared_context,
     tokens,
@@ -73,10 +76,11 @@ class TrainJob:
     def dry_run(self) -> Mapping[str, str]:
         """See `interfaces.Job`."""
         parts = build_on_meta(self.recipe, self.context)
-        build_bucketer(self.context, self.recipe, parts)
+        known = data_context(self.context, parts)
+        build_bucketer(known, self.recipe, parts)
         steps = str(self.recipe.max_steps)
         if self.recipe.max_steps is None:
-            stream = make_stream(self.recipe, self.context, build_dataset(self.context, self.recipe), parts, Position())
+            stream = make_stream(self.recipe, known, build_dataset(known, self.recipe), parts, Position())
             per_epoch = stream.steps_per_epoch() // self.recipe.accumulation_steps
             steps = f"{per_epoch * (self.recipe.epochs or 0):,} ({self.recipe.epochs} epochs of {per_epoch:,})"
         return {**describe(parts), "steps": steps, "outputs": str(self.recipe.outputs)}
@@ -101,8 +105,9 @@ class Training:
         if recipe.grad_checkpoint:
             checkpoint_blocks(self.model)
         self.parallel.prepare(self.model, self.optimizer)
-        self.dataset = build_dataset(context, recipe)
-        self.stream = make_stream(recipe, context, self.dataset, self.parts, self.position)
+        known = data_context(context, self.parts)
+        self.dataset = build_dataset(known, recipe)
+        self.stream = make_stream(recipe, known, self.dataset, self.parts, self.position)
         self.lookup = make_lookup(recipe, context, self.parts, self.dataset)
         writes = recipe.features is not None and recipe.features.mode == "write-through"
         self.encoding = Encoding(self.parts, recipe.seed, self.lookup, writes=writes)
@@ -153,12 +158,24 @@ class Training:
         if encoded.valid is not None:
             told["valid"] = encoded.valid
         conditioning = conditioning_for(self.model, sizes, encoded.text, told)
+        mask = self._given_frames(batch, draws, encoded.x)
         # Layers that draw for themselves (dropout, drop path) do so from the global generator: address that, too.
         torch.manual_seed(address(self.recipe.seed, "layers", self.step, self.parallel.rank))
         with self.parallel.autocast():
             return parts.scheduler.training_losses(
-                self.model, encoded.x, conditioning, draws=draws, valid=encoded.valid, sizes=sizes
+                self.model, encoded.x, conditioning, draws=draws, mask=mask, valid=encoded.valid, sizes=sizes
             )
+
+    def _given_frames(self, batch: Batch, draws: Draws, x: Tensor) -> Tensor | None:
+        """Which latent frames are learned, (B, T) bool on the device; None where all are."""
+        ratios = self.recipe.mask_ratios
+        if ratios is None:
+            return None
+        mask = torch.ones(len(x), x.shape[2], dtype=torch.bool)
+        for row, size in enumerate(batch.sizes):
+            frames = self.parts.vae.latent_size(size)[0]
+            mask[row, :frames] = training_mask(complete_ratios(ratios), frames, draws[row])[0]
+        return mask.to(x.device, non_blocking=True)
 
     def save(self, session: Session) -> None:
         """Write a checkpoint, unless the loss was lost or this step is saved already. Raises: RunError."""

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from attrs import field, frozen, validators
 
 from vidgen.component import InputPath, Selection, option, section, sections
-from vidgen.errors import Problem, RecipeError, RunError
+from vidgen.conditioning.mask_ratios import complete_ratios
+from vidgen.errors import Problem, RecipeError, RunError, UserError
 from vidgen.runfolder import find_checkpoint, read_state
 
 AT_LEAST_ONE = validators.ge(1)
@@ -25,6 +26,13 @@ INHERITED = ("model", "vae", "text_encoder", "scheduler", "num_frames", "image_s
 """What a sample recipe takes over from a checkpoint's recipe where it is silent."""
 
 Dtype = Literal["fp32", "fp16", "bf16"]
+
+
+def _ratios(_: Any, __: Any, value: Mapping[str, float]) -> None:
+    try:
+        complete_ratios(value)
+    except UserError as error:
+        raise ValueError(str(error).removeprefix("mask_ratios: ")) from None
 
 
 @frozen(kw_only=True)
@@ -181,6 +189,12 @@ class TrainRecipe(SharedRecipe, ReadingOptions):
     )
     dataset: Selection = section("dataset", doc="Where clips and captions come from.")
     bucketer: Selection = section("bucketer", {"type": "fixed"}, doc="How rows become batches.")
+    mask_ratios: dict[str, float] | None = option(
+        None,
+        "How often which latent frames of a clip are given instead of learned, such as {image_head: 0.1}: see "
+        "docs/conditioning.md; null never.",
+        validator=validators.optional(_ratios),
+    )
     features: FeatureOptions | None = option(None, "Where latents and text features are kept; null: nowhere.")
     optimizer: OptimizerOptions = field(factory=OptimizerOptions)
     ema: EmaOptions | None = field(factory=EmaOptions)
