@@ -275,3 +275,9 @@ def test_a_table_that_tells_no_sizes_is_refused(columns):
 def test_unknown_sizes_leave_a_row_out():
     given = pa.table({"num_frames": [18, None, 18], "height": [144, 144, None], "width": [256.0, 256.0, 256.0]})
     assert make({"144p": {17: (1.0, 1)}}).assign(given, 0).bucket.tolist()[1:] == [-1, -1]
+
+
+def test_absurd_sizes_do_no_harm():
+    """Numbers that no float64 holds exactly, infinite ones, and a width of 0."""
+    columns = {"num_frames": [1 << 60, 18, 18], "height": [144, 1 << 60, 0], "width": [256.0, 1e300, float("inf")]}
+    assert (make({"144p": {17: (1.0, 1)}}).assign(pa.table(columns), 0).bucket >= 0).tolist() == [True, True, False]

@@ -159,7 +159,7 @@ def shapes_of(table: "pa.Table") -> Shapes:
 def _numbers(table: "pa.Table", name: str) -> NDArray[np.float64]:
     if name not in table.column_names:
         return np.full(table.num_rows, np.nan)
-    return pc.cast(table.column(name), "float64").to_numpy()
+    return pc.cast(table.column(name), "float64", safe=False).to_numpy()  # huge numbers may lose their last digits
 
 
 def _report_left_over(epoch: Epoch, numbers: NDArray[Any]) -> None:

@@ -52,7 +52,8 @@ class Placed:
 def place(levels: Sequence[Level], shapes: Shapes, interval: int, uniforms: Uniforms) -> Placed:
     """Walk all rows through the levels. interval: frames between two that are used, 1 for all."""
     walk = _Walk(shapes, interval, uniforms)
-    area = shapes.height * shapes.width
+    with np.errstate(over="ignore", invalid="ignore"):  # what is absurdly large or unknown may stay so
+        area = shapes.height * shapes.width
     left = np.flatnonzero(walk.reason != UNKNOWN)
     for level in levels:
         walk.enter(level, left[area[left] >= ENOUGH * level.resolution.pixels])
