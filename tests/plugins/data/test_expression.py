@@ -17,6 +17,7 @@ SCHEMA = pa.schema(
         ("fps", pa.float64()),
         ("good", pa.bool_()),
         ("odd name", pa.int64()),
+        ("empty", pa.null()),
     ]
 )
 ROWS = pa.RecordBatch.from_pylist(
@@ -58,6 +59,7 @@ def chosen(text: str) -> list[int]:
         ("height / 0 > 1e300", [0, 1, 2]),
         ('col("odd name") == 5', [1]),
         ("1 < 2", [0, 1, 2]),
+        ("empty > 1 or empty is not None", []),
         ("(height > 5 or width > 5) and not (height > 7)", [2]),
     ],
 )
@@ -108,6 +110,7 @@ def test_the_columns_looked_at_are_known() -> None:
         ("~height > 1", 1, "this is not allowed"),
         ("height is width", 1, "`is` goes with None only"),
         ('fps in ["a"]', 8, "'a'"),
+        ("empty in [1]", 10, "this cannot be done with a column without any value"),
         ("fps in height", 8, "after `in` comes a list"),
         ("contains(text)", 1, "contains takes a value and a text"),
         ("height > 99999999999999999999", 10, "too large"),

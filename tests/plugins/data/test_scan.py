@@ -54,6 +54,17 @@ def test_damaged_files_are_listed_and_stop_nothing(run: Any, clip: Any, rows: An
     assert reasons["good.mp4"].startswith("caption good.json: it holds no text under any of text, caption")
 
 
+def test_a_file_that_never_answers_is_given_up(run: Any, clip: Any, still: Any, rows: Any, tmp_path: Path) -> None:
+    """A pipe into which nobody writes keeps its reader waiting."""
+    clip("media/good.mp4")
+    still("media/last.png")
+    os.mkfifo(tmp_path / "media/hangs.png")
+    os.mkfifo(tmp_path / "media/good.txt")
+    assert run("scan", "media", "-o", "m.csv", "--timeout", 2, *SCAN).status == 0
+    assert [row["path"] for row in rows("m.csv")] == ["media/good.mp4", "media/last.png"]
+    assert rows("m.rejected.csv") == [{"path": "hangs.png", "reason": "no answer within 2 seconds"}]
+
+
 def test_a_table_of_captions_comes_first(run: Any, clip: Any, table: Any, rows: Any, tmp_path: Path) -> None:
     clip("media/a.mp4")
     clip("media/b.mp4")

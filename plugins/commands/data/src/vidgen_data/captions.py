@@ -20,11 +20,13 @@ def caption_beside(media: Path) -> str | None:
     """
     for suffix, read in ((".txt", _read_text), (".json", _read_json)):
         path = media.with_suffix(suffix)
+        if not path.is_file():
+            continue
         try:
             with path.open("rb") as file:
                 data = file.read(LONGEST + 1)
-        except OSError:
-            continue
+        except OSError as error:
+            raise BadCaption(f"caption {path.name}: {error.strerror}") from None
         if len(data) > LONGEST:
             raise BadCaption(f"caption {path.name}: larger than a caption is")
         try:

@@ -132,7 +132,7 @@ class Expression:
         if isinstance(right, ast.Constant) and right.value is None and isinstance(sign, ast.IsNot | ast.NotEq):
             return pc.is_valid(value)
         if isinstance(sign, ast.In | ast.NotIn):
-            found = self._apply(right, lambda: pc.is_in(value, value_set=self._members(right, value.type)))
+            found = self._apply(right, lambda one: pc.is_in(one, value_set=self._members(right, one.type)), value)
             known = pc.if_else(pc.is_valid(value), found, pa.scalar(None, pa.bool_()))
             return known if isinstance(sign, ast.In) else pc.invert(known)
         if type(sign) not in COMPARE:
@@ -229,6 +229,8 @@ def _with_operator(text: str) -> str:
 def _named(kind: pa.DataType) -> str:
     if pa.types.is_string(kind):
         return "a text"
+    if pa.types.is_null(kind):
+        return "a column without any value"
     if pa.types.is_boolean(kind):
         return "true or false"
     return "a number" if pa.types.is_integer(kind) or pa.types.is_floating(kind) else str(kind)
