@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from vidgen.engine import media
-from vidgen.engine.comparison import psnr
 from vidgen.errors import UserError
 from vidgen.interfaces import Dataset, Media, Parallel, Size3
 from vidgen.rng import numpy_generator
+from vidgen_quality.psnr import psnr
+from vidgen_quality.sheet import contact_sheet, spread
+from vidgen_quality.ssim import ssim
 
-from vidgen_train_autoencoder.quality import ssim
 from vidgen_train_autoencoder.recipe import EvaluationOptions
-from vidgen_train_autoencoder.sheet import contact_sheet, spread
 
 NAME = "reconstructions"
 

@@ -1,4 +1,4 @@
-"""How much a reconstruction is like the clip: structural similarity. PSNR is core's (`vidgen.engine.comparison`)."""
+"""Structural similarity: how much the structure of one clip is that of another."""
 
 import torch
 from torch import Tensor

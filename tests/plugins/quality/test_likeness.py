@@ -1,4 +1,4 @@
-"""Structural similarity and contact sheets."""
+"""How much two clips are alike: structural similarity and the ratio of signal to noise."""
 
 import math
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from vidgen_train_autoencoder.quality import C1, C2, ssim
-from vidgen_train_autoencoder.sheet import contact_sheet, spread
+from vidgen.engine import comparison
+from vidgen_quality.psnr import psnr
+from vidgen_quality.ssim import C1, C2, ssim
 
 
 def clip(seed: int, *size: int) -> Tensor:
@@ -55,24 +56,34 @@ def test_a_frame_without_room_for_the_window_has_no_similarity() -> None:
     assert math.isnan(ssim(clip(0, 1, 10, 30), clip(0, 1, 10, 30)))
 
 
-def test_a_sheet_shows_real_over_reconstructed_and_beside_it() -> None:
-    """Two clips of 5 and 2 frames, three frames of each, twice as large."""
-    real, made = torch.zeros(3, 5, 4, 6, dtype=torch.uint8), torch.full((3, 5, 4, 6), 100, dtype=torch.uint8)
-    short = real[:, :2], made[:, :2]
-    strip = 3 * 12 + 2 * 2
-    over = contact_sheet([(real, made), short], 3, "over", upscale=2)
-    assert over.shape == (3, 1, 2 * (2 * 8 + 4) + 8, strip)
-    assert over[0, 0, 0, 0] == 0 and over[0, 0, 12, 0] == 100 and over[0, 0, 9, 0] == 255 and over[0, 0, 30, -1] == 255
-    beside = contact_sheet([(real, made), short], 3, "beside", upscale=2)
-    assert beside.shape == (3, 1, 2 * 8 + 8, 2 * strip + 12)
-    assert beside[0, 0, 0, 0] == 0 and beside[0, 0, 0, -1] == 100
+def test_an_error_of_five_everywhere_is_34_dB() -> None:
+    """10 log10(255^2 / 5^2), whichever is the larger one; bytes do not wrap around."""
+    dark, light = torch.full((3, 2, 3, 5), 2, dtype=torch.uint8), torch.full((3, 2, 3, 5), 7, dtype=torch.uint8)
+    assert psnr(dark, light) == psnr(light, dark) == pytest.approx(20 * math.log10(51), rel=1e-12)
 
 
-def test_numbers_are_spread_from_the_first_to_the_last() -> None:
-    assert [spread(9, 3), spread(3, 9), spread(5, 1), spread(0, 4), spread(4, 0)] == [[0, 4, 8], [0, 1, 2], [0], [], []]
+def test_the_error_is_that_of_all_frames_together() -> None:
+    """One of four frames is off by 10: a mean squared error of 25."""
+    real = clip(0, 4, 3, 5) // 2
+    made = real.clone()
+    made[:, 1] += 10
+    assert psnr(made, real) == pytest.approx(20 * math.log10(51), rel=1e-12)
 
 
-def test_a_sheet_takes_the_first_the_middle_and_the_last_frame() -> None:
-    numbered = torch.arange(5, dtype=torch.uint8).view(1, 5, 1, 1).expand(3, 5, 1, 1)
-    sheet = contact_sheet([(numbered, numbered)], 3, "over")
-    assert sheet[0, 0, 0].tolist() == [0, 255, 255, 2, 255, 255, 4]
+def test_99_dB_stands_for_equal_clips_and_there_is_nothing_above() -> None:
+    real = torch.zeros(3, 9, 70, 90, dtype=torch.uint8)
+    made = real.clone()
+    assert psnr(made, real) == 99.0
+    made[0, 0, 0, 0] = 1
+    assert psnr(made, real) == 99.0
+
+
+def test_the_ratio_is_that_of_comparisons_within_training() -> None:
+    assert psnr(clip(4, 3, 5, 7), clip(5, 3, 5, 7)) == pytest.approx(
+        comparison.psnr(clip(4, 3, 5, 7), clip(5, 3, 5, 7)), rel=1e-6
+    )
+
+
+def test_clips_of_different_lengths_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        psnr(clip(0, 2, 3, 5), clip(0, 3, 3, 5))
