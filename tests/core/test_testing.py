@@ -408,13 +408,17 @@ def test_a_broken_tracker_is_told_what_is_wrong(complaint, fault):
 
 
 METRICS: dict[str, tuple[Change, str]] = {
-    "writes": (after("update", lambda _, video, __: video.zero_()), "update changes the clip it is given"),
+    "writes": (after("update", lambda found, video, *_: (found, video.zero_())[0]), "update changes the clip it is"),
     "whole numbers": (after("compute", lambda found: dict.fromkeys(found, 1)), "compute must return names and floats"),
     "nothing": (after("compute", lambda found: {}), "compute must return names and floats, not {}"),
+    "says nothing of one clip": (after("update", lambda *_: None), "update must return names and floats, those of the"),
     "random": (
         after("compute", lambda found: {"number": float(next(COUNTER))}),
         "measured differently the second",
     ),
+    "a third way": (setting(better={"flicker": "more"}), "`better` must be a mapping of names of values to 'higher'"),
+    "undeclared": (setting(needs_reference=None), "`needs_reference` must be True or False, not None"),
+    "compares with nothing": (setting(needs_reference=True), "update without one raises no UserError"),
 }
 
 

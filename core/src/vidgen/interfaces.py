@@ -342,10 +342,20 @@ class Tracker(Protocol):
 
 
 class Metric(Protocol):
-    """A measure of sampled clips, from their pixels and prompts alone."""
+    """A measure of clips, from their pixels, their prompts and, where it compares, the clips they are to be like.
 
-    def update(self, video: "Tensor", prompt: str) -> None:
-        """Take in one clip, (3, T, H, W) uint8 RGB."""
+    needs_reference: whether it measures nothing without a clip to compare with.
+    better: name of a value -> `higher` or `lower`. A value without an entry is neither good nor bad.
+    """
+
+    needs_reference: bool
+    better: Mapping[str, str]
+
+    def update(self, video: "Tensor", prompt: str, reference: "Tensor | None" = None) -> Mapping[str, float]:
+        """Take in one clip, (3, T, H, W) uint8 RGB. reference: the clip it is to be like, of the same shape, or None.
+        Returns name -> value of this clip alone; what it does not show (a still moves nowhere), or what only many clips
+        show together, is left out. Raises: UserError, and takes nothing in, for a prompt that it cannot mark, or where
+        it needs a reference and is given none."""
         ...
 
     def compute(self) -> dict[str, float]:

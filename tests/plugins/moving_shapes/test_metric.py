@@ -138,3 +138,12 @@ def test_a_metric_that_saw_nothing_reports_nothing():
 def test_a_prompt_of_another_kind_is_refused_with_an_example(prompt):
     with pytest.raises(UserError, match=r"one colour .*one shape .*one direction .*a red circle moving left"):
         score([torch.zeros(3, 2, 8, 8, dtype=torch.uint8)], [prompt])
+
+
+def test_each_clip_has_its_own_marks():
+    """The second clip is put under the third one's prompt: another direction, the same colour and shape."""
+    clips, prompts = true_clips(4, (16, 16))
+    metric = build(MetricOptions(), Context())
+    assert metric.update(clips[1], prompts[1]) == ALL
+    assert metric.update(clips[1], prompts[2]) == {**ALL, "direction": 0.0}
+    assert metric.compute() == {**ALL, "direction": 0.5}

@@ -20,6 +20,11 @@ SIZE: Rule = (
 NUMBER: Rule = ("a number", lambda value: type(value) in (int, float))
 WORD: Rule = ("a word", lambda value: type(value) is str and bool(value))
 SHARE: Rule = ("a share from 0 to 1", lambda value: type(value) in (int, float) and 0 <= value <= 1)
+YES_OR_NO: Rule = ("True or False", lambda value: type(value) is bool)
+BETTER: Rule = (
+    "a mapping of names of values to 'higher' or 'lower'",
+    lambda value: isinstance(value, Mapping) and all(way in ("higher", "lower") for way in value.values()),
+)
 KEYS: Rule = (
     f"a frozenset out of {', '.join(sorted(CONDITIONING))}",
     lambda value: type(value) is frozenset and value <= CONDITIONING,
@@ -43,6 +48,7 @@ DECLARED: Mapping[str, Mapping[str, Rule]] = {
         "rank": ("a whole number", lambda value: type(value) is int and value >= 0),
         "num_ranks": COUNT,
     },
+    "metric": {"needs_reference": YES_OR_NO, "better": BETTER},
 }
 
 

@@ -8,13 +8,14 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from vidgen.interfaces import Media
+from vidgen.interfaces import Media, Metric
 from vidgen.rng import torch_generator
 from vidgen.testing.declared import declares
-from vidgen.testing.subject import Subject, alike
+from vidgen.testing.subject import Subject, alike, refused
 from vidgen.testing.tiny import draws_of, write_clip
 
 CLIPS = {"clip": 4, "still": 1}  # name -> frames
+PROMPT = "a red circle moving left"
 
 
 def _trains(subject: Subject) -> Iterator[str]:
@@ -65,19 +66,42 @@ def _tracks(subject: Subject) -> Iterator[str]:
 
 
 def _measures(subject: Subject) -> Iterator[str]:
+    """Clips with something to compare with, and without where that is allowed."""
     found = []
     for _ in range(2):
         metric = subject.build()
-        for frames in CLIPS.values():
-            clip = _clip(frames)
-            metric.update(clip, "a red circle moving left")
-            if not torch.equal(clip, _clip(frames)):
-                yield "update changes the clip it is given: work on a copy"
-        found.append(metric.compute())
-    if not found[0] or any(type(name) is not str or type(value) is not float for name, value in found[0].items()):
-        yield f"compute must return names and floats, not {found[0]!r}"
+        alone = [_measure(metric, frames, metric.needs_reference) for frames in CLIPS.values()]
+        if not metric.needs_reference:
+            alone.append(_measure(metric, 3, with_reference=True))
+        found.append((alone, metric.compute()))
+    values, together = found[0]
+    if not together or not _named_floats(together):
+        yield f"compute must return names and floats, not {together!r}"
+    if not all(_named_floats(one) for one in values):
+        yield f"update must return names and floats, those of the clip it was given alone, not {values!r}"
     if repr(found[0]) != repr(found[1]):
         yield f"the same clips are measured differently the second time: {found[0]} and {found[1]}"
+
+
+def _keeps_clips_as_they_are(subject: Subject) -> Iterator[str]:
+    metric, clip, reference = subject.build(), _clip(4), _clip(4).flip(dims=(3,))
+    metric.update(clip, PROMPT, reference)
+    if not torch.equal(clip, _clip(4)) or not torch.equal(reference, _clip(4).flip(dims=(3,))):
+        yield "update changes the clip it is given: work on a copy"
+
+
+def _asks_for_its_reference(subject: Subject) -> Iterator[str]:
+    metric = subject.build()
+    if metric.needs_reference and not refused(lambda: metric.update(_clip(4), PROMPT)):
+        yield "needs_reference is True, but update without one raises no UserError"
+
+
+def _measure(metric: Metric, frames: int, with_reference: bool) -> Mapping[str, float]:
+    return metric.update(_clip(frames), PROMPT, _clip(frames).flip(dims=(3,)) if with_reference else None)
+
+
+def _named_floats(values: Mapping[str, float]) -> bool:
+    return isinstance(values, Mapping) and all(type(key) is str and type(one) is float for key, one in values.items())
 
 
 def _plans_dry(subject: Subject) -> Iterator[str]:
@@ -98,5 +122,5 @@ def _clip(frames: int) -> Tensor:
 
 PARALLEL = (declares, _trains, _keeps_its_state)
 TRACKER = (_tracks,)
-METRIC = (_measures,)
+METRIC = (declares, _measures, _keeps_clips_as_they_are, _asks_for_its_reference)
 JOB = (_plans_dry,)

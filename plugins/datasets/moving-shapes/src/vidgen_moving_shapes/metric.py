@@ -6,7 +6,7 @@ the direction is the slope of the centroids. What cannot be decided counts as wr
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from attrs import frozen
@@ -40,17 +40,23 @@ class Verdict:
 class MovingShapesMetric:
     """Share of clips that show the prompt's colour, shape and direction; see `vidgen.interfaces.Metric`."""
 
+    needs_reference = False
+    better: Mapping[str, str] = {"colour": "higher", "shape": "higher", "direction": "higher"}
+
     def __init__(self) -> None:
         self._hits = {"colour": 0, "shape": 0, "direction": 0}
         self._clips = 0
 
-    def update(self, video: Tensor, prompt: str) -> None:
-        """Take in one clip, (3, T, H, W) uint8 RGB. Raises: UserError for a prompt that is not of this dataset."""
+    def update(self, video: Tensor, prompt: str, reference: Tensor | None = None) -> dict[str, float]:
+        """Take in one clip, (3, T, H, W) uint8 RGB. Returns 1 for what is as the prompt says, 0 for what is not.
+        Raises: UserError for a prompt that is not of this dataset."""
         wanted = wanted_by(prompt)
         seen = judge(video.cpu().numpy())
+        right = {name: getattr(seen, name) == getattr(wanted, name) for name in self._hits}
         self._clips += 1
-        for name in self._hits:
-            self._hits[name] += getattr(seen, name) == getattr(wanted, name)
+        for name, hit in right.items():
+            self._hits[name] += hit
+        return {name: float(hit) for name, hit in right.items()}
 
     def compute(self) -> dict[str, float]:
         """`colour`, `shape`, `direction`: shares from 0 to 1; empty before the first clip."""
