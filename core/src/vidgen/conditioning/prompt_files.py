@@ -126,9 +126,8 @@ def _fps(value: Any) -> float:
 
 
 def _frames(value: Any) -> int | str:
-    text = str(value).strip()
-    if not text.isdecimal():
-        return _words(value).strip()
+    if isinstance(value, str) and not value.strip().isdecimal():
+        return value.strip()
     return _number(value, int, "a number of frames, 1 or more, or a duration such as 4s", lambda frames: frames > 0)
 
 
