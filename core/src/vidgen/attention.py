@@ -150,8 +150,10 @@ def use_backend(module: nn.Module, backend: Backend) -> None:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor from the CPU, brought to a GPU without waiting for what that is doing."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    """The tensor on a device; from the CPU it is brought to a GPU without waiting for what that is doing."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def build_sdpa(options: object, context: Context) -> Sdpa:

@@ -153,13 +153,24 @@ def test_frames_in_pairs_are_packed_too(model_of: Make, mixed: Batch, name: str)
     torch.testing.assert_close(out[1:2, :, :1, :4], model(**told(model, still)), rtol=0, atol=1e-5)
 
 
+def test_half_precision_is_near_and_finite(model_of: Make, mixed: Batch, name: str) -> None:
+    mixed["timestep"] = torch.tensor([12.5, 728.0, 300.0])  # the same numbers in both
+    model = model_of(name)
+    exact = model(**told(model, mixed))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixing = model(**told(model, mixed))
+    mean_squares(mixing).mean().backward()
+    half = model_of(name).bfloat16()(**told(model, mixed))
+    for out in (mixing, half):
+        assert out.dtype == torch.float32
+        assert (out - exact).norm() < 0.05 * exact.norm()
+
+
 def test_stochastic_depth_leaves_out_whole_clips(model_of: Make, mixed: Batch, name: str) -> None:
-    """All or nothing of a clip's branch, and in expectation as much as without."""
-    layer = nn.Module()
+    """One draw for each clip and branch: nothing of it, or twice as much where half are left out."""
     model = model_of(name, drop_path=0.5).train()
     seen: list[Tensor] = []
-    last = model.repeated_blocks()[-1]
-    layer = last.drop_path
+    layer = model.repeated_blocks()[-1].drop_path
     factors = layer.factors
     layer.factors = lambda places: seen.append(factors(places)) or seen[-1]
     torch.manual_seed(1)

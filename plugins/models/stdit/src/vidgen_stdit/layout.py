@@ -12,7 +12,7 @@ import torch
 from attrs import frozen
 from einops import rearrange
 from torch import Tensor
-from vidgen.attention import Segments
+from vidgen.attention import Segments, to_device
 from vidgen_layers import checks, packing
 from vidgen_layers.attention import CrossAttention, SelfAttention
 from vidgen_layers.captions import Text
@@ -250,7 +250,7 @@ def layout_of(x: Tensor, valid: Tensor | None, x_mask: Tensor | None, patch: Siz
     places = packing.places(valid, patch, x.device)
     noised = None if x_mask is None else x_mask[places.clip, places.frame]
     return Packed(
-        valid=valid.to(x.device, torch.bool, non_blocking=True),
+        valid=to_device(valid.bool(), x.device),
         places=places,
         space=places.within_frames(),
         time=places.across_frames(),
