@@ -10,6 +10,9 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from vidgen.errors import UserError
+from vidgen_video_text.reader import Reader
+from vidgen_video_text.readers import READERS, open_reader
 
 HEIGHT, WIDTH = 34, 50
 
@@ -77,6 +80,15 @@ def write_video(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session", params=sorted(READERS))
+def reader(request: pytest.FixtureRequest) -> Reader:
+    """Every reader whose library is installed."""
+    try:
+        return open_reader(request.param)
+    except UserError as error:
+        pytest.skip(str(error).splitlines()[0])
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,18 @@
 import logging
 import multiprocessing
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from PIL import Image
 from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Context, Dataset
-from vidgen_video_text import VideoTextOptions, vidgen_datasets
-from vidgen_video_text.dataset import build
+from vidgen_video_text import VariableVideoTextOptions, VideoTextOptions, vidgen_datasets
+from vidgen_video_text.dataset import build, build_variable
 from vidgen_video_text.shared import SharedTable
 from vidgen_video_text.still import read_still
 
@@ -40,9 +42,9 @@ def image(tmp_path):
     Image.new("RGB", (64, 48), (10, 200, 30)).save(tmp_path / "still.png")
 
 
-def test_the_plugin_offers_video_text():
-    (component,) = vidgen_datasets()
-    assert (component.name, component.options) == ("VideoText", VideoTextOptions)
+def test_the_plugin_offers_one_dataset_for_one_size_and_one_for_many():
+    offered = {component.name: component.options for component in vidgen_datasets()}
+    assert offered == {"VideoText": VideoTextOptions, "VariableVideoText": VariableVideoTextOptions}
 
 
 def test_a_sample_is_a_window_of_the_clip_with_caption_and_rate(make, write_video, numbers_in):
@@ -89,6 +91,113 @@ def test_a_wrong_number_of_frames_in_the_table_does_no_harm(make, write_video, n
     for seed in range(5):
         numbers = numbers_in(dataset.get(0, 4, SIZE, rng(seed)).video)
         assert numbers == list(range(numbers[0], numbers[0] + 4))
+
+
+def test_a_clip_shorter_than_the_table_says_names_both_numbers(make, write_video):
+    write_video("a.mp4", 20)
+    with pytest.raises(UserError, match=r"it has 20 frames, 30 are asked for. The table says 5000: correct"):
+        make("a.mp4,x,5000", header="path,text,num_frames").get(0, 30, SIZE, rng())
+
+
+def test_a_path_may_be_listed_twice(make, write_video, numbers_in):
+    write_video("a.mp4", 60)
+    dataset = make("a.mp4,a cat", "a.mp4,a dog")
+    samples = [dataset.get(row, 2, SIZE, rng(row)) for row in (0, 1)]
+    assert [sample.text for sample in samples] == ["a cat", "a dog"]
+    assert dataset.table["num_frames"].to_pylist() == [60, 60]
+    assert dataset.identity(0) != dataset.identity(1)
+
+
+def test_a_loop_of_folders_costs_its_row_only(make, write_video, tmp_path):
+    write_video("a.mp4", 9)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "again").symlink_to(tmp_path / "folder")
+    (tmp_path / "folder" / "a.mp4").symlink_to(tmp_path / "a.mp4")
+    dataset = make("a.mp4,x", "folder/again/again/a.mp4,x", f"folder/{'again/' * 60}a.mp4,x")
+    assert dataset.get(1, 2, SIZE, rng()).video.shape == (3, 2, *SIZE)
+    with pytest.raises(RunError, match=r"row 2 .*no such file"):
+        dataset.get(2, 2, SIZE, rng())
+    assert dataset.table["num_frames"].to_pylist() == [9, 9, None]
+
+
+def test_captions_reach_the_sample_as_they_were_written(make, write_video):
+    write_video("a.mp4", 9)
+    assert make('a.mp4,"she says ""hi"",\nthen 🎬"').get(0, 2, SIZE, rng()).text == 'she says "hi",\nthen 🎬'
+
+
+def test_too_many_rows_of_unknown_size_stop_the_run(make, write_video, tmp_path):
+    write_video("a.mp4", 9)
+    lines = ["a.mp4,x", "gone.mp4,x", "gone.png,x", "a.mp4,x"]
+    assert make(*lines, max_unknown_fraction=0.5).table.num_rows == 4
+    with pytest.raises(UserError, match=r"2 of 4 rows is unknown.*first: row 1.*gone.mp4.*a share of 0.4"):
+        _ = make(*lines, max_unknown_fraction=0.4).table
+
+
+@pytest.fixture
+def make_variable(tmp_path):
+    """The same for datasets whose sizes come from a bucketer."""
+
+    def made(*lines, header="path,text", context=None, **options):
+        meta = tmp_path / "meta.csv"
+        meta.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+        return build_variable(VariableVideoTextOptions(data_path=meta, **options), context or Context())
+
+    return made
+
+
+def test_a_variable_dataset_gives_every_row_at_the_size_it_is_asked_for(make_variable, write_video, image, numbers_in):
+    write_video("a.mp4", 60)
+    dataset = make_variable("a.mp4,a cat", "still.png,green", context=Context(image_size=(9, 9), num_frames=3))
+    for num_frames, size in ((5, (34, 50)), (7, (20, 62)), (1, (51, 25))):
+        assert dataset.get(0, num_frames, size, rng()).video.shape == (3, num_frames, *size)
+    assert dataset.get(1, 1, (13, 5), rng()).video.shape == (3, 1, 13, 5)
+    assert dataset.table["num_frames"].to_pylist() == [60, 1]
+    with pytest.raises(
+        UserError, match=r"row 1 .*an image where a video is expected .*leave images out of the table\.$"
+    ):
+        dataset.get(1, 5, (34, 50), rng())
+
+
+def test_rates_of_a_variable_dataset_are_whole_numbers_as_in_open_sora(make_variable, write_video):
+    write_video("a.mp4", 60)
+    lines = ["a.mp4,x,29.97", "a.mp4,x,24", "a.mp4,x,2"]
+    for interval, rates in ((1, [29.0, 24.0, 2.0]), (5, [5.0, 4.0, 0.4])):
+        dataset = make_variable(*lines, header="path,text,fps", frame_interval=interval)
+        assert [dataset.get(row, 2, SIZE, rng()).fps for row in range(3)] == rates
+
+
+def test_a_rate_that_nobody_knows_counts_as_24(make, write_video):
+    write_video("a.mp4", 9)
+    dataset = make("a.mp4,x", frame_interval=2)
+    dataset._reader = Timeless(dataset._reader)
+    assert dataset.get(0, 2, SIZE, rng()).fps == 12.0
+
+
+class Timeless:
+    """A reader of files that do not tell their rate."""
+
+    def __init__(self, reader):
+        self._reader = reader
+
+    def read(self, *arguments):
+        return evolve(self._reader.read(*arguments), fps=0.0)
+
+
+@pytest.mark.parametrize("transform_name", ["center", "resize_crop"])
+def test_a_variable_dataset_takes_both_transforms(transform_name, make_variable, write_video):
+    write_video("a.mp4", 9)
+    dataset = make_variable("a.mp4,x", transform_name=transform_name, context=Context(image_size=(20, 30)))
+    assert dataset.get(0, 2, (20, 20), rng()).video.shape == (3, 2, 20, 20)
+
+
+def test_a_reader_that_is_not_installed_is_named_with_the_way_to_get_it(make, write_video, monkeypatch):
+    write_video("a.mp4", 9)
+    monkeypatch.setitem(sys.modules, "decord", None)
+    monkeypatch.delitem(sys.modules, "vidgen_video_text.decord_library", raising=False)
+    with pytest.raises(
+        UserError, match=r"(?s)reader: decord cannot be used: .*pip install 'vidgen-video-text\[decord\]'"
+    ):
+        make("a.mp4,x", reader="decord")
 
 
 def test_an_image_is_one_frame_without_a_rate(make, image):
@@ -174,10 +283,13 @@ def test_root_says_where_paths_start(make, write_video, tmp_path):
     assert build(options, Context()).get(0, 2, SIZE, rng()).text == "x"
 
 
-def test_a_table_without_captions_cannot_train(make, write_video):
+def test_captions_may_be_missing_where_no_text_encoder_is(make, write_video):
     write_video("a.mp4", 9)
+    dataset = make("a.mp4", header="path")
+    assert dataset.get(0, 2, SIZE, rng()).text == ""
+    assert dataset.table["text"].to_pylist() == [""]
     with pytest.raises(UserError, match="no text column"):
-        make("a.mp4", header="path")
+        make("a.mp4", header="path", context=Context(recipe={"text_encoder": {"type": "t5"}}))
 
 
 def test_center_makes_squares_only(make, write_video):

@@ -1,6 +1,9 @@
 """Tables of samples, well-formed and not."""
 
+import json
+
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from vidgen.errors import UserError
@@ -43,6 +46,33 @@ def test_the_same_table_is_read_from_csv_parquet_and_json_lines(tmp_path):
     jsonl = written(tmp_path, first + '\n{"path": "b.mp4"}\n', "meta.jsonl")
     assert [read_table(path).to_pylist() for path in (csv, parquet, jsonl)] == [rows] * 3
     assert read_table(csv).schema == read_table(parquet).schema == read_table(jsonl).schema
+
+
+@pytest.mark.parametrize("name", ["meta.csv", "meta.jsonl", "meta.parquet"])
+def test_sizes_follow_from_resolution_and_aspect_ratio_where_only_these_are_known(name, tmp_path):
+    rows = [
+        {"path": "a.mp4", "resolution": 87040.0, "aspect_ratio": 0.752941, "height": None, "width": None},
+        {"path": "b.mp4", "resolution": 57600.0, "aspect_ratio": 0.5625, "height": 90.0, "width": None},
+        {"path": "c.mp4", "resolution": 57600.0, "aspect_ratio": -1.0, "height": None, "width": None},
+        {"path": "d.mp4", "resolution": None, "aspect_ratio": 2.0, "height": None, "width": 7.0},
+    ]
+    path, table = tmp_path / name, pa.Table.from_pylist(rows)
+    if name == "meta.csv":
+        pa.csv.write_csv(table, path)
+    elif name == "meta.parquet":
+        pa.parquet.write_table(table, path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = read_table(path)
+    assert read.column_names == ["path", "height", "width"]
+    assert read["height"].to_pylist() == [256, 90, None, None]
+    assert read["width"].to_pylist() == [340, 320, None, 7]
+    assert str(read["height"].type) == str(read["width"].type) == "int32"
+
+
+def test_a_table_without_sizes_gets_them_from_its_shapes(tmp_path):
+    table = read_table(written(tmp_path, "path,text,aspect_ratio,fps,resolution\na.mp4,x,0.5,25,5000\n"))
+    assert table.to_pylist() == [{"path": "a.mp4", "text": "x", "height": 50, "width": 100, "fps": 25.0}]
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path):

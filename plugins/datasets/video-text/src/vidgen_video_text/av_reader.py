@@ -6,24 +6,23 @@ file, and data loading has its own worker processes anyway.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from av.stream import Discard, Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from vidgen_video_text.header import StreamNotices, decoded, opened, rate, read_header, video_streams
 from vidgen_video_text.orientation import Orientation, orientation_of
 from vidgen_video_text.reader import Choose, Clip, FitTo, Probe, Unreadable
 from vidgen_video_text.timeline import Timeline, read_timeline, walk_packets
 from vidgen_video_text.window import TooShort
 
 SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-MAY_BE_TURNED = "mov,mp4"
 STEPS_BACK = (0, 16, 256)
 """Frames before the first one wanted to seek to, tried in turn: some formats are sought by decoding time, or not at key
 frames. After the last, the file is decoded from its beginning."""
@@ -49,20 +48,18 @@ class _EndsEarly(Exception):
 class AvReader:
     """The `av` reader; see `Reader`."""
 
+    def __init__(self) -> None:
+        self._notices = StreamNotices()
+
     def probe(self, path: Path) -> Probe:
         """Read the header, and of formats that may be turned on display also the first frame."""
-        with _opened(path) as (container, stream):
-            height, width = stream.codec_context.height, stream.codec_context.width
-            if container.format.name.startswith(MAY_BE_TURNED):
-                first = next(_frames(container, stream), None)
-                if first is not None:
-                    height, width = orientation_of(first).shown((first.height, first.width))
-            return Probe(num_frames=_frames_promised(container, stream), height=height, width=width, fps=_rate(stream))
+        return read_header(path).probe
 
     def read(self, path: Path, choose: Choose, fit_to: FitTo) -> Clip:
         """Read the frames that `choose` names, (3, T, H, W) uint8 RGB."""
-        with _opened(path) as (container, stream):
-            fps, picture = _rate(stream), _picture_maker(fit_to)
+        with opened(path) as (container, stream):
+            self._notices.look(path, video_streams(container))
+            fps, picture = rate(stream), _picture_maker(fit_to)
             timeline = read_timeline(container, stream)
             promised = len(timeline.times)
             wanted, attempt = _choose(choose, promised, promised=promised), 0
@@ -93,51 +90,10 @@ def _choose(choose: Choose, total: int, *, promised: int) -> NDArray[np.int64]:
     return wanted
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """The file and its first video stream, closed afterwards whatever happens."""
-    try:
-        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
-            stream = _first_video(container)
-            for other in set(container.streams) - {stream}:
-                other.discard = Discard.all
-            stream.thread_type = "NONE"
-            stream.codec_context.thread_count = 1
-            yield container, stream
-    except av.error.FFmpegError as error:
-        raise Unreadable(str(error.strerror)) from error
-
-
-def _first_video(container: av.container.InputContainer) -> av.VideoStream:
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
-    raise Unreadable(f"it has no video stream (streams found: {kinds})")
-
-
-def _rate(stream: av.VideoStream) -> float:
-    rate = stream.average_rate or stream.guessed_rate
-    return float(rate) if rate else 0.0
-
-
-def _frames_promised(container: av.container.InputContainer, stream: av.VideoStream) -> int:
-    if stream.frames:
-        return stream.frames
-    if stream.duration and stream.time_base:
-        return round(stream.duration * stream.time_base * (stream.average_rate or 0))
-    return round((container.duration or 0) / av.time_base * _rate(stream))
-
-
-def _frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    for packet in walk_packets(container, stream):
-        yield from packet.decode()
-
-
 def _from_start(path: Path) -> Generator[Ranked, None, None]:
     """All frames from the first on, counted: what no index can get wrong."""
-    with _opened(path) as (container, stream):
-        yield from enumerate(_frames(container, stream))
+    with opened(path) as (container, stream):
+        yield from enumerate(decoded(container, stream))
 
 
 def _from_key(

@@ -1,4 +1,8 @@
-"""`VideoText`: rows of a table as clips of one size with their captions."""
+"""`VideoText` and `VariableVideoText`: rows of a table as clips with their captions.
+
+They are one class: it gives any size it is asked for. The variable one follows Open-Sora's training with buckets, where
+sizes come from the bucketer, images are single frames and rates are whole numbers.
+"""
 
 from pathlib import Path
 
@@ -11,15 +15,18 @@ from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Context, Sample
 from vidgen.weights import file_fingerprint
 
-from vidgen_video_text import VideoTextOptions
+from vidgen_video_text import TableOptions, VariableVideoTextOptions, VideoTextOptions
 from vidgen_video_text.fit import Fit, Size, cover
 from vidgen_video_text.metadata import check_inside, media_path, read_table
-from vidgen_video_text.probing import with_media_facts
+from vidgen_video_text.probing import check_known, with_media_facts
 from vidgen_video_text.reader import Clip, Reader, Unreadable
 from vidgen_video_text.readers import open_reader
 from vidgen_video_text.shared import SharedTable
 from vidgen_video_text.still import is_still, read_still
 from vidgen_video_text.window import TooShort, random_window, window_indices
+
+UNKNOWN_RATE = 24.0
+"""Frames a second of a video of which nobody says it, as Open-Sora takes them."""
 
 
 @frozen(kw_only=True)
@@ -27,13 +34,15 @@ class Cutting:
     """How media become samples: see the options of the same names.
 
     still_frames: frames that a still image counts as; 1, unless images are repeated.
+    whole_rates: frames a second of a sample are rounded down, as Open-Sora 1.2's models learnt them, but not to 0.
     """
 
     transform_name: str
     frame_interval: int
     window: str
-    repeat_images: bool
-    still_frames: int
+    repeat_images: bool = False
+    still_frames: int = 1
+    whole_rates: bool = False
 
 
 class VideoText:
@@ -42,8 +51,18 @@ class VideoText:
     Cheap to fork; pickles to a few hundred bytes for workers that are started afresh (see `SharedTable`).
     """
 
-    def __init__(self, *, data_path: Path, source: SharedTable, root: Path, reader: Reader, cutting: Cutting) -> None:
+    def __init__(
+        self,
+        *,
+        data_path: Path,
+        source: SharedTable,
+        root: Path,
+        reader: Reader,
+        cutting: Cutting,
+        max_unknown_fraction: float = 1.0,
+    ) -> None:
         self._data_path = data_path
+        self._max_unknown_fraction = max_unknown_fraction
         self._source = source
         self._root = root
         self._reader = reader
@@ -53,11 +72,15 @@ class VideoText:
     @property
     def table(self) -> pa.Table:
         """Columns path, text, num_frames, height, width, fps. What the file lacks is read from the headers of the media
-        when first asked for, and remembered; it is null where the media cannot be read. `get` needs none of it."""
+        when first asked for, and remembered; it is null where the media cannot be read. `get` needs none of it.
+
+        Raises: UserError, when more is unknown then than the recipe allows.
+        """
         if not self._complete:
             full = with_media_facts(self._source.table, self._root, self._reader, self._cutting.still_frames)
             if full is not self._source.table:
                 self._source = SharedTable(full)
+            check_known(self._data_path, full, self._max_unknown_fraction)
             self._complete = True
         return self._source.table
 
@@ -83,7 +106,7 @@ class VideoText:
         except Unreadable as error:
             raise RunError(f"{where}: cannot be read: {error}") from error
         except TooShort as error:
-            raise UserError(f"{where}: {error}. Lower `num_frames`, or leave such rows out of the table.") from error
+            raise UserError(f"{where}: {error}.{self._promise(row, error.total)}") from error
         return Sample(video=torch.from_numpy(clip.frames), text=text, fps=self._rate(row, clip))
 
     def identity(self, row: int) -> str:
@@ -95,12 +118,20 @@ class VideoText:
         except OSError as error:
             raise RunError(f"{self._data_path}, row {row} (counting from 0): {path}: {error.strerror}.") from error
 
+    def _promise(self, row: int, total: int) -> str:
+        """What to do about a file of `total` frames, which are too few."""
+        table = self._source.table
+        told = table.column("num_frames")[row].as_py() if "num_frames" in table.column_names else None
+        if told is not None and told > total:
+            return f" The table says {told}: correct its num_frames, or remove it to have it read from the files."
+        return " Lower `num_frames`, or leave such rows out of the table."
+
     def _still(self, path: Path, num_frames: int, size: Size, where: str) -> NDArray[np.uint8]:
         if num_frames > 1 and not self._cutting.repeat_images:
+            also = "" if self._cutting.whole_rates else ", or set `repeat_images: true` to make clips of them"
             raise UserError(
                 f"{where}: an image where a video is expected ({num_frames} frames are asked for). Set "
-                "`num_frames: 1`, leave images out of the table, or set `repeat_images: true` to make clips of equal "
-                "frames of them."
+                f"`num_frames: 1`, leave images out of the table{also}."
             )
         image = read_still(path, size, halve_first=self._cutting.transform_name == "center")
         return np.repeat(image, num_frames, axis=1)
@@ -118,10 +149,11 @@ class VideoText:
         return self._reader.read(path, choose, fit_to)
 
     def _rate(self, row: int, clip: Clip) -> float:
-        """Frames a second of the sample: the table's word on the clip counts before the file's."""
+        """Frames a second of the sample: the table's word on the clip counts before the file's; 24 if neither says."""
         table = self._source.table
         known = table.column("fps")[row].as_py() if "fps" in table.column_names else None
-        return (known or clip.fps) / self._cutting.frame_interval
+        rate = (known or clip.fps or UNKNOWN_RATE) / self._cutting.frame_interval
+        return float(int(rate)) if self._cutting.whole_rates and rate >= 1 else rate
 
 
 def check_transform(transform_name: str, size: Size) -> None:
@@ -137,13 +169,6 @@ def build(options: VideoTextOptions, context: Context) -> VideoText:
     """The dataset `VideoText`. Opens the table and looks for the first row's file; opens no media."""
     if context.image_size is not None:
         check_transform(options.transform_name, context.image_size)
-    data_path = Path(options.data_path)
-    root = Path(options.root or data_path.parent).absolute()
-    table = read_table(data_path)
-    if "text" not in table.column_names:
-        raise UserError(f"{data_path} has no text column, so there are no captions to train on. Add a column `text`.")
-    check_inside(data_path, table, root)
-    _check_first(data_path, table, root)
     cutting = Cutting(
         transform_name=options.transform_name,
         frame_interval=options.frame_interval or context.frame_interval,
@@ -151,8 +176,43 @@ def build(options: VideoTextOptions, context: Context) -> VideoText:
         repeat_images=options.repeat_images,
         still_frames=context.num_frames or 1 if options.repeat_images else 1,
     )
-    reader = open_reader(options.reader)
-    return VideoText(data_path=data_path, source=SharedTable(table), root=root, reader=reader, cutting=cutting)
+    return _opened(options, context, cutting)
+
+
+def build_variable(options: VariableVideoTextOptions, context: Context) -> VideoText:
+    """The dataset `VariableVideoText`. Opens the table and looks for the first row's file; opens no media."""
+    cutting = Cutting(
+        transform_name=options.transform_name,
+        frame_interval=options.frame_interval or context.frame_interval,
+        window=options.window,
+        whole_rates=True,
+    )
+    return _opened(options, context, cutting)
+
+
+def _opened(options: TableOptions, context: Context, cutting: Cutting) -> VideoText:
+    data_path = Path(options.data_path)
+    root = Path(options.root or data_path.parent).absolute()
+    table = _captioned(data_path, read_table(data_path), needed="text_encoder" in context.recipe)
+    check_inside(data_path, table, root)
+    _check_first(data_path, table, root)
+    return VideoText(
+        data_path=data_path,
+        source=SharedTable(table),
+        root=root,
+        reader=open_reader(options.reader),
+        cutting=cutting,
+        max_unknown_fraction=options.max_unknown_fraction,
+    )
+
+
+def _captioned(data_path: Path, table: pa.Table, *, needed: bool) -> pa.Table:
+    """The table with a column of captions: empty ones where there are none and none are needed."""
+    if "text" in table.column_names:
+        return table
+    if needed:
+        raise UserError(f"{data_path} has no text column, so there are no captions to train on. Add a column `text`.")
+    return table.append_column("text", pa.repeat(pa.scalar(""), table.num_rows))
 
 
 def _check_first(data_path: Path, table: pa.Table, root: Path) -> None:

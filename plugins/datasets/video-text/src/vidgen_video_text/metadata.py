@@ -21,11 +21,14 @@ from vidgen.errors import UserError, did_you_mean
 TEXTS = ("path", "text")
 COUNTS = ("num_frames", "height", "width")
 NUMBERS = (*COUNTS, "fps")
+SHAPES = ("resolution", "aspect_ratio")
+"""Rows times columns, and rows over columns: another way to write a size."""
+READ = TEXTS + NUMBERS + SHAPES
 BLANKS = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "none", "NA", "N/A", "#N/A"]
 BLOCK = 16 << 20
 EXPECTED = (
     "expected: a table (CSV with a header, in UTF-8; Parquet; JSON lines) with a column path, for training a column "
-    f"text, and where known {', '.join(NUMBERS)}"
+    f"text, and where known {', '.join(NUMBERS + SHAPES)}"
 )
 
 
@@ -33,6 +36,7 @@ def read_table(data_path: Path) -> pa.Table:
     """The columns of a table file that vidgen knows, in a fixed order and with fixed types: path, text (string),
     num_frames, height, width (int32), fps (float64).
 
+    height and width are worked out of resolution (pixels) and aspect_ratio (height / width) where only these are there.
     Numbers that cannot be (NaN, infinite, zero, negative) become null. Texts that are null become empty.
     Raises: UserError naming the file, when it cannot be read as a table, has no column `path`, a column twice, no rows
     or a row without a path.
@@ -43,11 +47,11 @@ def read_table(data_path: Path) -> pa.Table:
         raise _refused(data_path, f"its name ends in neither of {', '.join(readers)}")
     try:
         raw = reader(data_path)
-        table = pa.table({name: _clean(name, raw.column(name)) for name in TEXTS + NUMBERS if name in raw.column_names})
+        table = pa.table({name: _clean(name, raw.column(name)) for name in READ if name in raw.column_names})
     except (pa.ArrowException, OSError, csv.Error, UnicodeDecodeError) as error:
         raise _refused(data_path, str(error)) from error
     _check_rows(data_path, table)
-    return table
+    return _sized(table)
 
 
 def check_inside(data_path: Path, table: pa.Table, root: Path) -> None:
@@ -85,7 +89,7 @@ def _known(data_path: Path, names: Sequence[str]) -> list[str]:
     if "path" not in names:
         hints = "; ".join(did_you_mean("path", names))
         raise _refused(data_path, f"it has no column 'path' ({hints})" if names else "it has no columns")
-    return [name for name in TEXTS + NUMBERS if name in names]
+    return [name for name in READ if name in names]
 
 
 def _read_csv(data_path: Path) -> pa.Table:
@@ -115,7 +119,7 @@ def _read_parquet(data_path: Path) -> pa.Table:
 
 
 def _read_json(data_path: Path) -> pa.Table:
-    fields = [(name, pa.string()) for name in TEXTS] + [(name, pa.float64()) for name in NUMBERS]
+    fields = [(name, pa.string()) for name in TEXTS] + [(name, pa.float64()) for name in NUMBERS + SHAPES]
     parse = pa.json.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore")
     options = pa.json.ReadOptions(block_size=BLOCK)
     table = pa.json.read_json(data_path, read_options=options, parse_options=parse)
@@ -130,6 +134,20 @@ def _clean(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     possible = pc.and_(pc.is_finite(numbers), pc.and_(pc.greater(numbers, 0), pc.less(numbers, 2**31)))
     kept = pc.if_else(possible, numbers, pa.scalar(None, pa.float64()))
     return pc.round(kept).cast(pa.int32()) if name in COUNTS else kept
+
+
+def _sized(table: pa.Table) -> pa.Table:
+    """The table without the columns of shapes, and with the sizes that follow from them where it has none."""
+    rest = table.select([name for name in TEXTS + NUMBERS if name in table.column_names])
+    if not set(SHAPES) <= set(table.column_names):
+        return rest
+    pixels, ratio = (table.column(name) for name in SHAPES)
+    sizes = {"height": pc.sqrt(pc.multiply(pixels, ratio)), "width": pc.sqrt(pc.divide(pixels, ratio))}
+    for name, found in sizes.items():
+        found = _clean(name, found)
+        values = pc.coalesce(rest.column(name), found) if name in rest.column_names else found
+        rest = rest.drop_columns([name] if name in rest.column_names else []).append_column(name, values)
+    return rest.select([name for name in TEXTS + NUMBERS if name in rest.column_names])
 
 
 def _check_rows(data_path: Path, table: pa.Table) -> None:

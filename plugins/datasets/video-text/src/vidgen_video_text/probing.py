@@ -1,6 +1,7 @@
 """Sizes, lengths and rates that a table lacks, taken from the headers of the files."""
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from vidgen.errors import UserError
 
 from vidgen_video_text.metadata import COUNTS, NUMBERS, media_path
 from vidgen_video_text.reader import Reader, Unreadable
@@ -46,6 +48,18 @@ def with_media_facts(table: pa.Table, root: Path, reader: Reader, still_frames: 
     return table
 
 
+def check_known(data_path: Path, table: pa.Table, max_fraction: float) -> None:
+    """Raises: UserError, when a greater share of a complete table's rows is without size or length."""
+    unknown = _lacking(table, COUNTS)
+    if len(unknown) > max_fraction * table.num_rows:
+        example = table.column("path")[unknown[0]].as_py()
+        raise UserError(
+            f"{data_path}: size or length of {len(unknown)} of {table.num_rows} rows is unknown, as their files are "
+            f"missing or cannot be read (first: row {unknown[0]}, counting from 0: {example}); max_unknown_fraction "
+            f"allows a share of {max_fraction:g}. Look at the files or at `root`, leave such rows out, or allow more."
+        )
+
+
 def _with_still_facts(table: pa.Table, still_frames: int) -> pa.Table:
     still = pc.match_substring_regex(table.column("path"), STILL)
     for name in NUMBERS:
@@ -66,10 +80,10 @@ def _fill(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.
     return table.set_column(table.column_names.index(name), name, filled)
 
 
-def _lacking(table: pa.Table) -> NDArray[np.int64]:
-    """Rows with a null in any of the four columns."""
-    missing = pc.is_null(table.column(NUMBERS[0]))
-    for name in NUMBERS[1:]:
+def _lacking(table: pa.Table, names: Sequence[str] = NUMBERS) -> NDArray[np.int64]:
+    """Rows with a null in any of the columns."""
+    missing = pc.is_null(table.column(names[0]))
+    for name in names[1:]:
         missing = pc.or_(missing, pc.is_null(table.column(name)))
     return np.flatnonzero(missing.to_numpy())
 
