@@ -143,6 +143,14 @@ def test_a_batch_without_padding_gives_the_same_packed(
     torch.testing.assert_close(model(**given, valid=valid), model(**given), rtol=0, atol=1e-5)
 
 
+def test_a_smaller_batch_of_one_size_needs_no_valid(model_of: Make, mixed: Batch, name: str) -> None:
+    """Of a mixture, some batches have clips of one size; STDiT takes those too, if smaller than its tables."""
+    model = model_of(name)
+    one = told(model, alone(mixed, 2))
+    valid = torch.ones(1, *SIZES[2], dtype=torch.bool)
+    torch.testing.assert_close(model(**one), model(**one, valid=valid), rtol=0, atol=1e-5)
+
+
 def test_frames_in_pairs_are_packed_too(model_of: Make, mixed: Batch, name: str) -> None:
     model = model_of(name, (6, 6, 14), patch_size=(2, 2, 2))
     del mixed["x_mask"]

@@ -1,7 +1,7 @@
 """STDiT, version 1 (Open-Sora 1.0): the block, then STDiT, then build().
 
-Every block attends within frames, then across frames at each position, then to the caption. Clips have one size, fixed
-when the model is built.
+Every block attends within frames, then across frames at each position, then to the caption. How large clips may be is
+fixed when the model is built.
 
 Letters: B clips, C latent channels, T H W latent frames/rows/columns, t h w the same counted in patches, S = h w tokens
 of one frame, D width, N caption tokens.
@@ -99,15 +99,18 @@ class STDiT(Trunk):
     ) -> Tensor:
         """Predict noise or velocity.
 
-        x: (B, C, *size). timestep: (B,), 0 to 1000. y: caption features (B, N, caption channels), also accepted as
-        (B, 1, N, caption channels). mask: (B', N) 0/1, B' divides B, row i % B' for clip i, 1 where a token counts, at
-        least one a row. x_mask: (B, t) bool, true where a frame is noised, false where it is given. drop_caption: (B,)
-        bool, true for the null caption; without it a model in training mode draws it. valid: (B, T, H, W) bool, see
-        `vidgen.interfaces.Model`; x may then be smaller than `size`. text: instead of y, what `encode_text` made of it.
+        x: (B, C, T, H, W), of `size` or smaller: then the first places of the position tables are used. timestep: (B,),
+        0 to 1000. y: caption features (B, N, caption channels), also accepted as (B, 1, N, caption channels). mask:
+        (B', N) 0/1, B' divides B, row i % B' for clip i, 1 where a token counts, at least one a row. x_mask: (B, t)
+        bool, true where a frame is noised, false where it is given. drop_caption: (B,) bool, true for the null caption;
+        without it a model in training mode draws it. valid: (B, T, H, W) bool, see `vidgen.interfaces.Model`. text:
+        instead of y, what `encode_text` made of it.
         Returns (B, C, T, H, W) float32, or twice the channels with pred_sigma; zeros where there is padding.
         Raises: UserError, when shapes do not fit the model.
         """
-        grid = self._checked_grid(x, timestep, valid)
+        grid = self._checked_grid(x, timestep)
+        if valid is None and tuple(x.shape[2:]) != self.size:
+            valid = torch.ones(len(x), *x.shape[2:], dtype=torch.bool, device="cpu")
         if x_mask is not None:
             checks.check_shape(x_mask, (len(x), grid[0]), name="x_mask")
         layout = layout_of(x, valid, x_mask, self.patch_size)
@@ -128,17 +131,14 @@ class STDiT(Trunk):
         """The blocks, in order."""
         return list(self.blocks)
 
-    def _checked_grid(self, x: Tensor, timestep: Tensor, valid: Tensor | None) -> Size3:
-        """Patches along time, rows and columns. With `valid`, clips may be smaller than the position tables. Raises:
-        UserError."""
-        if valid is None:
-            checks.check_latents(x, timestep, channels=self.latent_channels, size=self.size)
-            return self.grid
+    def _checked_grid(self, x: Tensor, timestep: Tensor) -> Size3:
+        """Patches along time, rows and columns. Raises: UserError, also for more of them than the position tables
+        have."""
         grid = checked_grid(x, timestep, None, channels=self.latent_channels, patch=self.patch_size)
         if any(given > most for given, most in zip(grid, self.grid, strict=True)):
             raise UserError(
-                f"the model got latents of {list(x.shape[2:])} frames, rows, columns; its position tables end at "
-                f"{list(self.size)}. Use smaller clips, or set input_size to the largest"
+                f"the model got latents of {list(x.shape[2:])} frames, rows, columns; its position tables are "
+                f"for {list(self.size)} and smaller. Set input_size to the largest clips"
             )
         return grid
 
