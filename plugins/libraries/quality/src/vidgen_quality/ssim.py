@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -29,7 +28,17 @@ def _of_frame(x: Tensor, y: Tensor) -> Tensor:
 
 def _smoothed(x: Tensor) -> Tensor:
     """Weighted means over the window, along rows, then columns; (3, H - 10, W - 10)."""
-    at = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
-    weights = torch.exp(-0.5 * (at / SIGMA) ** 2)
-    weights = weights / weights.sum()
-    return conv2d(conv2d(x[:, None], weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))[:, 0]
+    return _smoothed_along(_smoothed_along(x, dim=1), dim=2)
+
+
+def _smoothed_along(x: Tensor, dim: int) -> Tensor:
+    """Sums of shifted pictures: for a single channel several times faster than a convolution, the more so for large
+    frames."""
+    at = torch.arange(WINDOW) - WINDOW // 2
+    weights = torch.exp(-0.5 * (at.double() / SIGMA) ** 2)
+    first, *others = (weights / weights.sum()).tolist()
+    size = x.shape[dim] - WINDOW + 1
+    total = x.narrow(dim, 0, size) * first
+    for shift, weight in enumerate(others, start=1):
+        total.add_(x.narrow(dim, shift, size), alpha=weight)
+    return total
