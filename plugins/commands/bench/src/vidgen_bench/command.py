@@ -62,6 +62,21 @@ def encoders(only: str, repeats: int, threads: int | None, json_path: Path | Non
 
 @bench.command()
 @click.option(
+    "--clips",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of videos to read in place of the short generated ones.",
+)
+@_measured
+def data(only: str, repeats: int, threads: int | None, json_path: Path | None, clips: Path | None) -> None:
+    """Reading videos with every reader that is installed, against decoding the whole file; memory."""
+    from vidgen_bench import data_reading as measured
+    from vidgen_bench.report import report
+
+    report(measured.comparisons(clips), only=only, repeats=repeats, threads=threads, json_path=json_path)
+
+
+@bench.command()
+@click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the figure here, a PNG."
 )
 def convergence(output: Path | None) -> None:

@@ -46,5 +46,5 @@ class Decord:
 
 
 def _reason(error: Exception) -> str:
-    """What decord says, without the stack that it appends."""
-    return str(error).split("\n\nStack trace")[0].strip().splitlines()[-1]
+    """What decord says, without the places in its source and the stack that it appends."""
+    return str(error).split("\n\nStack trace")[0].rpartition("Check failed: ")[2].strip().splitlines()[0]
