@@ -126,7 +126,7 @@ def test_negative_prompts_and_files_of_prompts_work(sample: Callable[..., Path],
 
 def test_an_empty_file_of_prompts_is_refused(sample: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("")
-    with pytest.raises(UserError, match=r"no prompts: .*prompts\.txt is empty"):
+    with pytest.raises(UserError, match=r"prompts\.txt holds no prompt"):
         sample(prompts=[], prompt_path=str(tmp_path / "prompts.txt"))
 
 

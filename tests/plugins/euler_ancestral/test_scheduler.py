@@ -74,7 +74,9 @@ def test_samples_are_those_of_diffusers_with_the_same_noise(setting, steps):
         generators = [torch_generator(7, "step", i, 0, sample) for sample in range(3)]
         x = library.step(output, t, x, generator=generators, return_dict=False)[0]
     made = process.sample(wavy, z, {}, steps=steps, draws=draws(0, 1, 2))
-    torch.testing.assert_close(made, x, rtol=1e-4, atol=1e-4 * x.abs().max().item())
+    # theirs keeps x at the scale of its sigmas, where numbers are so far apart: at 4096, by 5e-4
+    apart = torch.finfo(torch.float32).eps * float(library.init_noise_sigma)
+    torch.testing.assert_close(made, x, rtol=1e-4, atol=max(1e-4 * x.abs().max().item(), apart))
 
 
 def exact_model(process, mean, std):

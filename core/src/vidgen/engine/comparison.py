@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vidgen.conditioning.names import save_name
 from vidgen.engine import media
 from vidgen.engine.parts import Parts
 from vidgen.errors import UserError
@@ -64,7 +65,7 @@ class Comparison:
         return names.index(sample.path.stem) if sample.path.stem in names else None
 
     def _name(self, number: int) -> str:
-        return f"{self.options.sample_name}_{number:04d}"
+        return save_name(number, sample_name=self.options.sample_name)
 
     def _read(self, sample: Media) -> Tensor:
         return media.read(sample.path, self.options.upscale, sample.size[1:])

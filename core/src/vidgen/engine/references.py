@@ -1,6 +1,6 @@
 """Latents of the pictures and videos that prompts refer to."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from vidgen.engine import media
 from vidgen.engine.download import Limits, downloaded, is_address
 from vidgen.engine.parts import Encoders
-from vidgen.engine.source_clip import read_frames
+from vidgen.engine.source_clip import count_frames, read_frames
 from vidgen.errors import UserError
 
 AT_ONCE = 16  # frames to encode together, about
@@ -36,17 +36,25 @@ class References:
 
     def _latents(self, name: str, size: tuple[int, int]) -> Tensor:
         """(C, T, H, W) float32 on the CPU, of the whole file at `size` (rows, columns). Raises: UserError, RunError."""
-        self.check(name)
-        source = downloaded(name, self._limits) if self._limits and is_address(name) else nullcontext(self._find(name))
-        with source as path:
-            return torch.cat([self.encode(frames[None])[0] for frames in read_frames(path, size, self._piece())], dim=1)
+        with self._source(name) as path:
+            pieces = read_frames(path, size, self._piece())
+            return torch.cat([self.encode(media.to_unit(frames[None]))[0] for frames in pieces], dim=1)
+
+    def num_frames(self, name: str) -> int:
+        """Video frames of the file; 1 of a picture. Raises: UserError, RunError."""
+        with self._source(name) as path:
+            return count_frames(path)
 
     @torch.inference_mode()
     def encode(self, video: Tensor) -> Tensor:
-        """video: (B, 3, T, H, W) uint8. Returns the modes of its latents, (B, C, T, H, W) float32 on the CPU."""
+        """video: (B, 3, T, H, W) in [-1, 1]. Returns the modes of its latents, (B, C, T, H, W) float32 on the CPU."""
         encoders = self._encoders
         with encoders.parallel.autocast():
-            return encoders.vae.encode(media.to_unit(video.to(encoders.device))).float().cpu()
+            return encoders.vae.encode(video.to(encoders.device)).float().cpu()
+
+    def _source(self, name: str) -> AbstractContextManager[Path]:
+        self.check(name)
+        return downloaded(name, self._limits) if self._limits and is_address(name) else nullcontext(self._find(name))
 
     def _piece(self) -> int:
         """Frames that may be encoded without those before and behind: whole chunks, or everything."""

@@ -8,14 +8,18 @@ from rich.console import Console
 from vidgen import runfolder, weights
 from vidgen.engine import checkpoint
 from vidgen.engine.parts import Parts, build_on_meta, build_parts, describe, shared_context
-from vidgen.engine.sampler import Sampler, all_prompts, make_sampler, measure
+from vidgen.engine.sampler import Sampler, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder
 from vidgen.interfaces import Context, RunInfo
 from vidgen.recipe.load import recipe_hash
 from vidgen.recipe.schema import SampleRecipe
 
-NO_PART_OF_A_SAMPLE = ("prompts", "prompt_path", "num_samples", "batch_size", "sample_name", "trackers", "metrics")
-"""Keys that say which samples are made, not what each is like; each file has its own prompt in its metadata."""
+NO_PART_OF_A_SAMPLE = (
+    *("prompts", "prompt_path", "num_samples", "batch_size", "trackers", "metrics", "start_index", "end_index"),
+    *("sample_name", "prompt_as_path", "reference_path", "mask_strategy", "mask_strategy_format", "allow_download"),
+    *("num_frames", "image_size", "resolution", "aspect_ratio", "seed", "fps", "aes", "flow", "camera_motion"),
+)
+"""Keys that say which samples are made, or are part of each one's own hash."""
 
 
 def build(options: SampleRecipe, context: Context) -> "SampleJob":
@@ -43,9 +47,17 @@ class SampleJob:
     def dry_run(self) -> Mapping[str, str]:
         """See `interfaces.Job`."""
         parts = build_on_meta(self.recipe, self.context)
-        count = len(all_prompts(self.recipe)) * self.recipe.num_samples
-        steps = str(parts.scheduler.num_sampling_steps)
-        return {**describe(parts), "samples": str(count), "denoising steps": steps, "outputs": str(self.recipe.outputs)}
+        sampler = make_sampler(parts, self.recipe, self.recipe, "", lambda *_: None)
+        tasks = sampler.tasks(self.recipe.outputs)
+        sampler.check(tasks)
+        drawings = dict.fromkeys(sampler.drawing(task) for task in tasks if task.given)
+        return {
+            **describe(parts),
+            "samples": str(len(tasks)),
+            "denoising steps": str(parts.scheduler.num_sampling_steps),
+            **{f"given frames{f' {i}' if i else ''}": drawing for i, drawing in enumerate(drawings)},
+            "outputs": str(self.recipe.outputs),
+        }
 
     def _session(self, console: Console) -> Session:
         return Session(RunInfo("sample", self.recipe.outputs), self.recipe.trackers, self.context, console)

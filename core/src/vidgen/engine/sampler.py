@@ -1,54 +1,45 @@
-"""From prompts to files: plan, denoise, decode, write, measure. Used by the sample job and within training."""
+"""From prompts to files: plan, make what is missing, write, measure. Used by the sample job and within training."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
-from attrs import frozen
-from torch import Tensor
+from attrs import evolve, field, frozen
 
 from vidgen import weights
-from vidgen.conditioning import conditioning_for, null_conditioning_for
+from vidgen.conditioning.long_video import check_long
+from vidgen.conditioning.named import translate
+from vidgen.conditioning.strategy import check_loops
+from vidgen.conditioning.timeline import Reference, timeline
 from vidgen.engine import media
-from vidgen.engine.batch import size_numbers
+from vidgen.engine.download import Limits
+from vidgen.engine.generation import Generation, LongVideo
 from vidgen.engine.parts import Parts
+from vidgen.engine.references import References
+from vidgen.engine.tasks import Task, batches, plan
+from vidgen.engine.texts import EncodedTexts
 from vidgen.errors import UserError
 from vidgen.interfaces import Context, Media, Metric, Size3
 from vidgen.recipe.schema import SampleOptions, SharedRecipe
-from vidgen.rng import Address, Draws
 
 LOG = logging.getLogger("vidgen")
 
 
-@frozen
-class Task:
-    """One sample to make. path: without suffix. address: of its random numbers, its prompt and which repeat it is, so
-    that it does not depend on what else is sampled."""
-
-    prompt: str
-    path: Path
-    address: Address
+class _Stopped(Exception):
+    """In the middle of a batch, of which nothing is kept."""
 
 
-@frozen
+@frozen(kw_only=True)
 class Sampler:
-    """Samples clips of one size.
-
-    fps: told to the model. save_fps: of the files. recipe_hash: goes into the files' metadata.
-    progress(name, done, total): called after every denoising step.
-    """
+    """Samples what `options` ask for. recipe_hash: goes into the files' metadata."""
 
     parts: Parts
     options: SampleOptions
-    seed: int
-    size: Size3
-    fps: float
-    save_fps: float
+    recipe: SharedRecipe
     recipe_hash: str
-    progress: Callable[[str, int, int], None]
+    generation: Generation = field(repr=False)
 
     def run(self, folder: Path, stopped: Callable[[], bool] = lambda: False, *, strict: bool = False) -> list[Media]:
         """Make what is not in `folder` yet, batch by batch. Returns every sample that is there, made now or before, in
@@ -57,57 +48,91 @@ class Sampler:
         strict: refuse a folder with files of these names that were made otherwise (UserError), instead of leaving them
         with a warning.
         """
-        tasks = plan(self.options, folder)
+        tasks = self.tasks(folder)
         made_by = weights.fingerprint(self.parts.model)
         done = [task for task in tasks if self._final(task).exists()]
         self._check_done(done, made_by, strict)
         left = [task for task in tasks if task not in done]
-        while left and not stopped():
-            batch, left = left[: self.options.batch_size], left[self.options.batch_size :]
-            self._write(batch, self._sample(batch), made_by)
+        self.check(left)
+        self.generation.texts.prepare(text for task in left for text in _texts(task))
+        for batch in list(batches(left, self.options.batch_size)):
+            if stopped():
+                break
+            try:
+                self._make(batch, made_by, stopped)
+            except _Stopped:
+                break
+            left = [task for task in left if task not in batch]
         if left:
             LOG.warning("not sampled: %s", "; ".join(task.prompt for task in left))
-        return [Media(self._final(task), task.prompt, self.size) for task in tasks if task not in left]
+        return [Media(self._final(task), task.prompt, self._size(task)) for task in tasks if task not in left]
 
-    def _sample(self, tasks: Sequence[Task]) -> Tensor:
-        """Pixels of one batch, (B, 3, T, H, W) uint8 on the CPU."""
-        parts, prompts = self.parts, [task.prompt for task in tasks]
+    def tasks(self, folder: Path) -> list[Task]:
+        """Every sample asked for, with the frames that `conditions` give. Raises: UserError."""
+        tasks = plan(self.options, self.recipe, folder)
+        for task in tasks:
+            for name in task.references:
+                self.generation.references.check(name)
+        return [self._conditioned(task) for task in tasks] if self.options.conditions else tasks
+
+    def _conditioned(self, task: Task) -> Task:
+        generation = self.generation
+        time, count = generation.time(task.size), generation.references.num_frames
+        found = translate(self.options.conditions, time, count, task.references)
+        for note in found.notes:
+            LOG.warning("%s", note)
+        check_loops(found.given, len(task.texts))
+        return evolve(task, references=found.references, given=(*task.given, *found.given))
+
+    def check(self, tasks: Sequence[Task]) -> None:
+        """Before anything is made. Raises: UserError, when a size cannot be had, clips cannot be joined, or the model
+        cannot be given frames."""
+        for task in tasks:
+            self.parts.vae.latent_size(task.size)
+            check_long(self.generation.long.length, len(task.texts), self.generation.time(task.size))
+        told = "x_mask" in self.parts.model.conditioning
+        if not told and any(task.given or len(task.texts) > 1 for task in tasks):
+            raise UserError(
+                f"{self.recipe.model.type} cannot be told which frames are given: it takes no `x_mask`. Leave "
+                "references, conditions and loop out, or use a model that does, such as STDiT2 or STDiT3."
+            )
+
+    def drawing(self, task: Task) -> str:
+        """Which latent frames of a sample are given, in words and characters. Reads the references' lengths."""
+        time, references = self.generation.time(task.size), self.generation.references
+        named = [Reference(name, time.count(references.num_frames(name))) for name in task.references]
+        return timeline(task.given, named, time.latents, len(task.texts), self.generation.align(task.size))
+
+    def _make(self, tasks: Sequence[Task], made_by: str, stopped: Callable[[], bool]) -> None:
+        """Write one batch, piece by piece."""
         training = self.parts.model.training
         self.parts.model.eval()
-        with torch.inference_mode(), parts.parallel.autocast():
-            text = parts.text_encoder.encode(prompts)
-            sizes = size_numbers([self.size] * len(tasks), self.fps)
-            known = {key: value.to(parts.device) for key, value in {**text, **sizes}.items()}
-            conditioning = conditioning_for(parts.model, known)
-            negative = None if self.options.negative_prompt is None else [self.options.negative_prompt] * len(tasks)
-            null = null_conditioning_for(parts.model, parts.text_encoder, conditioning, negative)
-            parts.text_encoder.release()
-            draws = Draws(self.seed, [task.address for task in tasks])
-            shape = (parts.model.latent_channels, *parts.vae.latent_size(self.size))
-            latents = parts.scheduler.sample(
-                parts.model,
-                draws.normal("noise", shape, device=parts.device),
-                parts.model.encode_text(conditioning),
-                parts.model.encode_text(null) if null else null,
-                draws=draws,
-                progress=lambda done, total: self.progress("denoise", done, total),
-                sizes={key: known[key] for key in sizes},
-            )
-            video = parts.vae.decode(latents, self.size[0])
-        self.parts.model.train(training)
-        return media.to_pixels(video.float()).cpu()
+        try:
+            with ExitStack() as files:
+                opened = [files.enter_context(self._file(task, made_by)) for task in tasks]
+                for piece in self.generation.clips(tasks):
+                    for file, video in zip(opened, media.to_pixels(piece).cpu(), strict=True):
+                        file.append(video)
+                    if stopped():
+                        raise _Stopped
+        finally:
+            self.parts.model.train(training)
 
-    def _write(self, tasks: Sequence[Task], videos: Tensor, made_by: str) -> None:
-        for task, video in zip(tasks, videos, strict=True):
-            origin = {"prompt": task.prompt, "seed": self.seed, "recipe": self.recipe_hash, "weights": made_by}
-            media.write(task.path, video, self.save_fps, origin, self.options.upscale)
+    def _file(self, task: Task, made_by: str) -> media.ClipFile:
+        origin = {"prompt": task.prompt, **self._origin(task, made_by)}
+        return media.ClipFile(self._final(task), fps=task.save_fps, provenance=origin, upscale=self.options.upscale)
+
+    def _origin(self, task: Task, made_by: str) -> dict[str, Any]:
+        return {"seed": task.seed, "recipe": self.recipe_hash, "weights": made_by, "sample": task.hash}
+
+    def _size(self, task: Task) -> Size3:
+        return (self.generation.total_frames(task.size, len(task.texts)), *task.size[1:])
 
     def _final(self, task: Task) -> Path:
-        return media.final_path(task.path, self.size[0])
+        return media.final_path(task.path, self._size(task)[0], self.options.image_format)
 
     def _check_done(self, done: Sequence[Task], made_by: str, strict: bool) -> None:
-        wanted = {"recipe": self.recipe_hash, "weights": made_by, "seed": self.seed}
-        others = [task for task in done if not _matches(media.provenance(self._final(task)), task, wanted)]
+        others = [task for task in done if not self._is_same(task, made_by)]
         if done:
             LOG.info("%d samples are there already and are left as they are", len(done))
         if others:
@@ -119,6 +144,10 @@ class Sampler:
                 raise UserError(text)
             LOG.warning("%s", text)
 
+    def _is_same(self, task: Task, made_by: str) -> bool:
+        found: Mapping[str, Any] = media.provenance(self._final(task))
+        return all(found.get(key) == value for key, value in self._origin(task, made_by).items())
+
 
 def make_sampler(
     parts: Parts,
@@ -127,53 +156,16 @@ def make_sampler(
     recipe_hash: str,
     progress: Callable[[str, int, int], None],
 ) -> Sampler:
-    """A sampler with sizes and rates filled in from the recipe. Raises: UserError, when the size is said nowhere."""
-    fps = (options.fps or recipe.fps) / recipe.frame_interval
-    return Sampler(
+    """A sampler of what `options` ask for, which are silent where the recipe speaks."""
+    folders = (options.prompt_path.parent,) if options.prompt_path else ()
+    generation = Generation(
         parts=parts,
-        options=options,
-        seed=recipe.seed,
-        size=clip_size(options, recipe),
-        fps=fps,
-        save_fps=options.save_fps or fps,
-        recipe_hash=recipe_hash,
+        texts=EncodedTexts(parts.text_encoder, parts.parallel.autocast),
+        references=References(parts, folders=folders, limits=Limits() if options.allow_download else None),
+        long=LongVideo(length=options.condition_frame_length, edit=options.condition_frame_edit, align=options.align),
         progress=progress,
     )
-
-
-def clip_size(options: SampleOptions, recipe: SharedRecipe) -> Size3:
-    """Video (frames, rows, columns) of the samples. Raises: UserError, when they are said nowhere."""
-    frames, size = options.num_frames or recipe.num_frames, options.image_size or recipe.image_size
-    if frames is None or size is None:
-        raise UserError("sample: say num_frames and image_size, there or for the whole recipe")
-    return (frames, *size)
-
-
-def plan(options: SampleOptions, folder: Path) -> list[Task]:
-    """Every sample asked for, with its file name. Raises: UserError, when there is no prompt."""
-    prompts = all_prompts(options)
-    if not prompts:
-        raise UserError(f"no prompts: {options.prompt_path or 'prompts'} is empty")
-    times: Counter[str] = Counter()
-    tasks = []
-    for index, prompt in enumerate(prompts):
-        for repeat in range(options.num_samples):
-            suffix = f"-{repeat}" if options.num_samples > 1 else ""
-            name = f"{options.sample_name}_{index:04d}{suffix}"
-            tasks.append(Task(prompt, folder / name, (prompt, times[prompt])))
-            times[prompt] += 1
-    return tasks
-
-
-def all_prompts(options: SampleOptions) -> list[str]:
-    """Prompts of the recipe, then those of the prompt file, one a line, stripped. Raises: UserError."""
-    if options.prompt_path is None:
-        return list(options.prompts)
-    try:
-        lines = options.prompt_path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"prompt_path: {options.prompt_path} cannot be read as UTF-8 text ({error})") from error
-    return [*options.prompts, *(line.strip() for line in lines)]
+    return Sampler(parts=parts, options=options, recipe=recipe, recipe_hash=recipe_hash, generation=generation)
 
 
 def measure(options: SampleOptions, samples: Sequence[Media], context: Context) -> dict[str, float]:
@@ -187,5 +179,5 @@ def measure(options: SampleOptions, samples: Sequence[Media], context: Context) 
     return scores
 
 
-def _matches(found: Mapping[str, Any], task: Task, wanted: Mapping[str, Any]) -> bool:
-    return found.get("prompt") == task.prompt and all(found.get(key) == value for key, value in wanted.items())
+def _texts(task: Task) -> list[str]:
+    return [*task.texts, *([] if task.negative is None else [task.negative])]

@@ -41,6 +41,17 @@ def read_frames(path: Path, size: Size2, piece: int) -> Iterator[Tensor]:
         yield torch.stack(waiting, dim=1)
 
 
+def count_frames(path: Path) -> int:
+    """Frames that `read_frames` gives. Raises: RunError, when the file cannot be read."""
+    if path.suffix.lower() in STILLS:
+        return 1
+    try:
+        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+            return sum(1 for _ in container.decode(video=0)) if container.streams.video else 0
+    except (OSError, ValueError, av.FFmpegError) as error:
+        raise RunError(f"{path} cannot be read as a video ({error})") from error
+
+
 def _still(path: Path) -> Iterator[np.ndarray]:
     with Image.open(path) as image:
         yield np.asarray(ImageOps.exif_transpose(image).convert("RGB"))

@@ -1,6 +1,6 @@
-"""Texts of a sampling run, encoded once before any clip is made: the encoder can then give up its memory."""
+"""Texts of a sampling run, encoded before any clip is made: the encoder can then give up its memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,26 +11,35 @@ from vidgen.interfaces import TextEncoder
 
 
 class EncodedTexts:
-    """What a text encoder makes of texts, on the CPU, without the rows of zeros behind a text's end."""
+    """What a text encoder makes of texts, each worked out once and kept on the CPU, without the rows of zeros behind
+    its end. autocast: makes the context of encoding."""
 
-    def __init__(self, encoder: TextEncoder, texts: Iterable[str], autocast: AbstractContextManager[Any]) -> None:
-        """Encodes each text once, then releases the encoder. Raises: UserError, for one that it does not take."""
-        unique = list(dict.fromkeys(texts))
+    def __init__(self, encoder: TextEncoder, autocast: Callable[[], AbstractContextManager[Any]]) -> None:
+        self.width, self.max_length = encoder.width, encoder.max_length
+        self._encoder, self._autocast = encoder, autocast
         self._rows: dict[str, dict[str, Tensor]] = {}
         self._lengths: dict[str, int] = {}
-        if not unique:
+
+    def prepare(self, texts: Iterable[str]) -> None:
+        """Encode those that are not there yet, then release the encoder. Raises: UserError, for one not taken."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._rows]
+        if not new:
             return
-        with torch.inference_mode(), autocast:
-            encoded = {name: value.cpu() for name, value in encoder.encode(unique).items()}
-        encoder.release()
-        self._lengths = {name: value.shape[1] for name, value in encoded.items() if value.ndim > 1}
-        for row, text in enumerate(unique):
+        with torch.inference_mode(), self._autocast():
+            encoded = {name: value.cpu() for name, value in self._encoder.encode(new).items()}
+        self._encoder.release()
+        self._lengths |= {name: value.shape[1] for name, value in encoded.items() if value.ndim > 1}
+        for row, text in enumerate(new):
             self._rows[text] = {name: _trimmed(value[row]) for name, value in encoded.items()}
 
-    def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """As `TextEncoder.encode`, of texts among those encoded, on the CPU."""
+    def encode(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """As `TextEncoder.encode`, on the CPU."""
+        self.prepare(texts)
         rows = [self._rows[text] for text in texts]
         return {name: torch.stack([self._whole(name, row[name]) for row in rows]) for name in rows[0]}
+
+    def release(self) -> None:
+        """Nothing is held but results."""
 
     def _whole(self, name: str, row: Tensor) -> Tensor:
         if name not in self._lengths:

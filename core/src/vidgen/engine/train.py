@@ -37,8 +37,9 @@ from vidgen.engine.parts import (
     shared_context,
     tokens,
 )
-from vidgen.engine.sampler import clip_size, make_sampler, measure
+from vidgen.engine.sampler import make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
+from vidgen.engine.tasks import clip_size
 from vidgen.engine.window import Window
 from vidgen.interfaces import Context, Dataset, RunInfo
 from vidgen.recipe.load import recipe_hash
@@ -174,7 +175,8 @@ class Training:
         mask = torch.ones(len(x), x.shape[2], dtype=torch.bool)
         for row, size in enumerate(batch.sizes):
             frames = self.parts.vae.latent_size(size)[0]
-            mask[row, :frames] = training_mask(complete_ratios(ratios), frames, draws[row])[0]
+            drawn = training_mask(complete_ratios(ratios), frames, draws[row])[0]
+            mask[row, :frames] = drawn if drawn.any() else True  # a clip of which all is given teaches nothing
         return mask.to(x.device, non_blocking=True)
 
     def save(self, session: Session) -> None:

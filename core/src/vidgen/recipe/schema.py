@@ -3,21 +3,24 @@
 Field names follow Open-Sora's. Sizes are pixels (rows, columns); frame counts are video frames; lengths are steps.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from math import inf
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import field, frozen, validators
 
+from vidgen import aspect
 from vidgen.component import InputPath, Selection, option, section, sections
 from vidgen.conditioning.mask_ratios import complete_ratios
+from vidgen.conditioning.named import ConditionOptions
 from vidgen.errors import Problem, RecipeError, RunError, UserError
 from vidgen.runfolder import find_checkpoint, read_state
 
 AT_LEAST_ONE = validators.ge(1)
 POSITIVE: Any = validators.and_(validators.gt(0), validators.lt(inf))
 NOT_NEGATIVE = validators.ge(0)
+UP_TO_ONE: Any = validators.and_(validators.ge(0), validators.le(1))
 SHARE = validators.and_(validators.ge(0), validators.lt(1))
 OPTIONAL_COUNT = validators.optional(AT_LEAST_ONE)
 OPTIONAL_SIZE = validators.optional(validators.deep_iterable(AT_LEAST_ONE))
@@ -26,6 +29,42 @@ INHERITED = ("model", "vae", "text_encoder", "scheduler", "num_frames", "image_s
 """What a sample recipe takes over from a checkpoint's recipe where it is silent."""
 
 Dtype = Literal["fp32", "fp16", "bf16"]
+
+
+def _finite(_: Any, attribute: Any, value: float | None) -> None:
+    if value is not None and not isfinite(value):
+        raise ValueError(f"'{attribute.name}' must be a finite number: {value}")
+
+
+def _known(check: Callable[[Any], object]) -> Any:
+    """A validator of names that have a table."""
+
+    def validate(_: Any, __: Any, value: Any) -> None:
+        try:
+            if value is not None:
+                check(value)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+
+    return validate
+
+
+def _frames(_: Any, __: Any, value: int | str | None) -> None:
+    if isinstance(value, str) and value.isdecimal():
+        raise ValueError(f"expected a whole number, got {value!r} (text)")
+    if value is not None and _named_frames(value) < 1:
+        raise ValueError(f"must be 1 or more: {value}")
+
+
+def _named_frames(value: int | str) -> int:
+    try:
+        return aspect.num_frames(value)
+    except UserError as error:
+        raise ValueError(str(error).removeprefix("num_frames: ")) from None
+
+
+_resolution: Any = _known(aspect.resolution)
+_aspect_ratio: Any = _known(lambda name: aspect.image_size("240p", name))  # which has them all
 
 
 def _ratios(_: Any, __: Any, value: Mapping[str, float]) -> None:
@@ -97,10 +136,16 @@ class SampleOptions:
     prompt_path: InputPath | None = option(None, "Text file with one prompt a line; comes after `prompts`.")
     negative_prompt: str | None = option(None, "What to steer away from; null uses the model's null caption.")
     num_samples: int = option(1, "Samples per prompt.", validator=AT_LEAST_ONE)
-    num_frames: int | None = option(None, "Frames per sample; null takes the recipe's.", validator=OPTIONAL_COUNT)
+    num_frames: int | str | None = option(
+        None, "Frames of a sample, or a name such as 4s or 2x; null takes the recipe's.", validator=_frames
+    )
     image_size: tuple[int, int] | None = option(
         None, "Rows and columns in pixels; null takes the recipe's.", validator=OPTIONAL_SIZE
     )
+    resolution: str | None = option(
+        None, "With aspect_ratio, in place of image_size: a name such as 240p.", validator=_resolution
+    )
+    aspect_ratio: str | None = option(None, "Height to width, such as 9:16.", validator=_aspect_ratio)
     fps: float | None = option(
         None,
         "Frame rate told to models that ask for it; null takes the recipe's.",
@@ -112,9 +157,47 @@ class SampleOptions:
         validator=validators.optional(POSITIVE),
     )
     batch_size: int = option(1, "Samples denoised together; changes no sample.", validator=AT_LEAST_ONE)
-    sample_name: str = option(
-        "sample", "Files are named {sample_name}_{index:04d}.", validator=validators.matches_re(r"[^/\\]*")
+    sample_name: str | None = option(
+        None,
+        "Files are named {sample_name}_{index:04d}; null is `sample`, and nothing in front of prompts as names.",
+        validator=validators.optional(validators.matches_re(r"[^/\\]*")),
     )
+    prompt_as_path: bool = option(False, "Name files by their prompts, made safe, in place of numbers.")
+    start_index: int = option(0, "The first prompt that is sampled, counting from 0.", validator=NOT_NEGATIVE)
+    end_index: int | None = option(
+        None, "The prompt before which to stop; null goes on to the last.", validator=validators.optional(NOT_NEGATIVE)
+    )
+    image_format: Literal["png", "jpg"] = option("png", "Of samples of one frame.")
+    reference_path: list[str] = option(
+        [], "For each prompt, in order: pictures and videos joined by `;`, which mask_strategy puts into the clip."
+    )
+    mask_strategy: list[str] = option(
+        [], "For each prompt, in order: which frames of its references go where; see docs/conditioning.md."
+    )
+    mask_strategy_format: Literal["v1.2", "v1.1", "v1.0"] = option("v1.2", "Open-Sora's release whose form that is.")
+    conditions: list[ConditionOptions] = option(
+        [], "Pictures and videos that every sample is given, in video frames: [{image: a.png, at: 0}]."
+    )
+    allow_download: bool = option(False, "Fetch references that are http(s) addresses, from public hosts alone.")
+    loop: int = option(
+        1,
+        "Clips that follow each other in a sample, each beginning with the end of the last.",
+        validator=AT_LEAST_ONE,
+    )
+    condition_frame_length: int = option(
+        5, "Latent frames that a clip takes over from the one before.", validator=AT_LEAST_ONE
+    )
+    condition_frame_edit: float = option(
+        0.0, "How much those are changed: 0 keeps them, 1 makes them anew.", validator=UP_TO_ONE
+    )
+    align: int | None = option(
+        None,
+        "Given frames begin at multiples of so many latent ones; null: of what the autoencoder codes together.",
+        validator=OPTIONAL_COUNT,
+    )
+    aes: float | None = option(None, "Aesthetic score that is added to every prompt, about 4 to 7.", validator=_finite)
+    flow: float | None = option(None, "Motion score that is added to every prompt, 0 is none.", validator=_finite)
+    camera_motion: str | None = option(None, "Camera motion that is added to every prompt, such as `pan left`.")
     upscale: int = option(
         1, "Write clips enlarged this many times by nearest neighbour, for tiny ones.", validator=AT_LEAST_ONE
     )
@@ -168,7 +251,7 @@ class ReadingOptions:
     max_bad_fraction: float = option(
         0.01,
         "Stop when more than this share of the samples cannot be read; those are listed in bad_samples.jsonl.",
-        validator=validators.and_(validators.ge(0), validators.le(1)),
+        validator=UP_TO_ONE,
     )
 
 
@@ -225,9 +308,11 @@ class SampleRecipe(SharedRecipe, SampleOptions):
     """`job: sample`."""
 
     fps: float = option(24.0, "Frame rate before frame_interval, told to models that ask for it.", validator=POSITIVE)
-    num_frames: int = option(doc="Video frames per sample; 1 makes images.", validator=AT_LEAST_ONE)
-    image_size: tuple[int, int] = option(
-        doc="Rows and columns in pixels.", validator=validators.deep_iterable(AT_LEAST_ONE)
+    num_frames: int | str = option(  # type: ignore[assignment]  # a frozen class may say more than its bases
+        doc="Video frames per sample, or a name such as 4s; 1 makes images.", validator=_frames
+    )
+    image_size: tuple[int, int] | None = option(
+        None, "Rows and columns in pixels; resolution and aspect_ratio count before it.", validator=OPTIONAL_SIZE
     )
     checkpoint: InputPath | None = option(
         None, "A run's or checkpoint's folder: gives the weights, and every section this recipe leaves out."
@@ -258,8 +343,13 @@ class SampleRecipe(SharedRecipe, SampleOptions):
     def problems(self) -> Iterator[Problem]:
         """What is wrong between keys."""
         yield from _prompt_problems(self)
+        if self.image_size is None and self.resolution is None:
+            yield Problem(("image_size",), "missing", ("rows and columns in pixels; or resolution and aspect_ratio",))
 
 
 def _prompt_problems(options: SampleOptions) -> Iterator[Problem]:
     if not options.prompts and options.prompt_path is None:
         yield Problem(("prompts",), "missing", ("give prompts or prompt_path",))
+    if (options.resolution is None) != (options.aspect_ratio is None):
+        missing = "resolution" if options.resolution is None else "aspect_ratio"
+        yield Problem((missing,), "missing", ("resolution and aspect_ratio go together, such as 240p and 9:16",))

@@ -20,7 +20,9 @@ FREQUENCIES = 128
 def number_features(numbers: Tensor) -> Tensor:
     """numbers: (B,). Returns cosines, then sines, of 128 frequencies from 1 down to about 1/10000: (B, 256) float32."""
     steps = torch.arange(FREQUENCIES, dtype=torch.float32, device=numbers.device)
-    angles = numbers.float()[:, None] * torch.exp(-math.log(10000.0) / FREQUENCIES * steps)
+    # Times of up to 1000 make a last digit matter: it is rounded right, which exp in float32 is not everywhere.
+    frequencies = (-math.log(10000.0) / FREQUENCIES * steps).double().exp().float()
+    angles = numbers.float()[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 

@@ -27,10 +27,10 @@ def alphas_cumprod(betas: Tensor) -> Tensor:
 
 def sigmas(alphas_cumprod: Tensor) -> Tensor:
     """Noise per data in each step, (N,) float32. A last step without data counts as one with hardly any: 4096."""
-    shares = alphas_cumprod.clone()
-    if shares[-1] == 0:
-        shares[-1] = NEARLY_ZERO
-    return ((1 - shares) / shares).sqrt()
+    levels = ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
+    if alphas_cumprod[-1] == 0:
+        levels[-1] = NEARLY_ZERO**-0.5
+    return levels
 
 
 def _without_signal_at_the_end(betas: Tensor) -> Tensor:

@@ -1,0 +1,127 @@
+"""One batch of clips: noise, the frames that are given, denoising, decoding; loop after loop for long ones."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from vidgen.conditioning import conditioning_for, null_conditioning_for
+from vidgen.conditioning.latent_time import LatentTime
+from vidgen.conditioning.long_video import carried, dropped_frames, total_frames
+from vidgen.conditioning.placement import place
+from vidgen.conditioning.strategy import Given
+from vidgen.engine.batch import size_numbers
+from vidgen.engine.parts import Parts
+from vidgen.engine.references import AT_ONCE, References
+from vidgen.engine.tasks import Task
+from vidgen.engine.texts import EncodedTexts
+from vidgen.interfaces import Size3
+from vidgen.rng import Draws
+
+
+@frozen(kw_only=True)
+class LongVideo:
+    """How the clips of a long video hang together: each but the first begins with the last `length` latent frames of
+    the one before, edited with ratio `edit`. align: given frames begin at multiples of it; None: of the autoencoder's
+    chunk."""
+
+    length: int
+    edit: float
+    align: int | None
+
+
+@frozen(kw_only=True)
+class Generation:
+    """progress(name, done, total): called after every denoising step."""
+
+    parts: Parts
+    texts: EncodedTexts
+    references: References
+    long: LongVideo
+    progress: Callable[[str, int, int], None]
+
+    def clips(self, tasks: Sequence[Task]) -> Iterator[Tensor]:
+        """Decoded video of tasks that are alike, (B, 3, t, H, W) float32 in about [-1, 1], some frames at a time. Of
+        the loops after the first, without the frames that repeat the one before."""
+        size = tasks[0].size
+        references = [[self.references.latents(name, size[1:]) for name in task.references] for task in tasks]
+        given = [list(task.given) for task in tasks]
+        loops = len(tasks[0].texts)
+        for loop in range(loops):
+            latents = self._denoised(tasks, loop, references, given)
+            left_out = 0 if loop == 0 else dropped_frames(self.long.length, self.time(size))
+            end: list[Tensor] = []
+            for first, piece in self._decoded(latents, size):
+                end = [*end, piece] if loop + 1 < loops else []
+                if first + piece.shape[2] > left_out:
+                    yield piece[:, :, max(0, left_out - first) :]
+            if loop + 1 < loops:
+                self._carry_on(end, size, references, given, loop + 1)
+
+    def total_frames(self, size: Size3, loops: int) -> int:
+        """Video frames of a sample of `loops` clips."""
+        return (
+            size[0] if loops == 1 else total_frames(size[0], loops, dropped_frames(self.long.length, self.time(size)))
+        )
+
+    def time(self, size: Size3) -> LatentTime:
+        """Which frames are coded together."""
+        return LatentTime.of(self.parts.vae, size)
+
+    def align(self, size: Size3) -> int | None:
+        """What given frames begin at multiples of."""
+        return self.time(size).align if self.long.align is None else self.long.align
+
+    def _carry_on(
+        self, end: Sequence[Tensor], size: Size3, references: list[list[Tensor]], given: list[list[Given]], loop: int
+    ) -> None:
+        """Give the end of a clip to the next one: the frames that both will show, encoded for themselves."""
+        repeated = dropped_frames(self.long.length, self.time(size))
+        latents = self.references.encode(torch.cat(list(end), dim=2)[:, :, -repeated:])
+        for of_sample, last, told in zip(references, latents, given, strict=True):
+            of_sample.append(last)
+            told.append(carried(loop, len(of_sample), self.long.length, self.long.edit))
+
+    @torch.inference_mode()
+    def _denoised(
+        self, tasks: Sequence[Task], loop: int, references: list[list[Tensor]], given: list[list[Given]]
+    ) -> Tensor:
+        parts, size = self.parts, tasks[0].size
+        address = [task.address if loop == 0 else (*task.address, loop) for task in tasks]
+        draws = Draws([task.seed for task in tasks], address)
+        shape = (parts.model.latent_channels, *parts.vae.latent_size(size))
+        z = draws.normal("noise", shape)
+        mask = place(z, references, given, loop, self.align(size)) if any(given) else None
+        sizes = size_numbers([task.size for task in tasks], torch.tensor([task.fps for task in tasks]))
+        with parts.parallel.autocast():
+            text = self.texts.encode([task.texts[loop] for task in tasks])
+            known = {key: value.to(parts.device) for key, value in {**text, **sizes}.items()}
+            conditioning = conditioning_for(parts.model, known)
+            negative = [task.negative or "" for task in tasks] if tasks[0].negative is not None else None
+            null = null_conditioning_for(parts.model, self.texts, conditioning, negative)
+            return parts.scheduler.sample(
+                parts.model,
+                z.to(parts.device),
+                parts.model.encode_text(conditioning),
+                parts.model.encode_text(null) if null else null,
+                draws=draws,
+                mask=None if mask is None else mask.to(parts.device),
+                progress=lambda done, total: self.progress("denoise", done, total),
+                sizes={key: known[key] for key in sizes},
+            )
+
+    def _decoded(self, latents: Tensor, size: Size3) -> Iterator[tuple[int, Tensor]]:
+        """Pieces of whole chunks with the number of their first frame, on the device."""
+        vae, chunk = self.parts.vae, self.parts.vae.chunk
+        frames = size[0] if chunk is None else min(size[0], chunk * max(1, AT_ONCE // chunk))
+        step = _latents(vae, frames, size)
+        for number, first in enumerate(range(0, size[0], frames)):
+            count = min(frames, size[0] - first)
+            with torch.inference_mode(), self.parts.parallel.autocast():
+                piece = vae.decode(latents[:, :, number * step : (number + 1) * step], count)
+            yield first, piece.float()
+
+
+def _latents(vae: object, frames: int, size: Size3) -> int:
+    return vae.latent_size((frames, *size[1:]))[0]  # type: ignore[attr-defined]
