@@ -89,12 +89,17 @@ def test_a_library_is_a_distribution_that_offers_no_component(folder: Path) -> N
 
 @pytest.mark.parametrize("folder", [CORE, *FOLDERS], ids=lambda folder: folder.name)
 def test_what_is_imported_is_declared_and_nothing_else(folder: Path) -> None:
-    declared = {re.split(r"[\[<>=~! ]", text)[0].lower() for text in project(folder)["dependencies"]}
-    modules = {MODULE_OF.get(name, name.replace("-", "_")) for name in declared}
+    data = project(folder)
+    needed, optional = _modules(data["dependencies"]), _modules(sum(data.get("optional-dependencies", {}).values(), []))
     own = package(folder)
     used = {name.split(".")[0] for path in sources(folder) for name in imported(path)} - {own}
     used -= set(sys.stdlib_module_names)
-    assert used == modules, "used but not declared, or declared but not used"
+    assert used - optional == needed, "used but not declared, or declared but not used"
+
+
+def _modules(requirements: list[str]) -> set[str]:
+    names = {re.split(r"[\[<>=~! ]", text)[0].lower() for text in requirements}
+    return {MODULE_OF.get(name, name.replace("-", "_")) for name in names}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -1,5 +1,6 @@
 """Every component installed here keeps what its kind promises."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
     **{("model", f"PixArt{name}"): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("", "MS", "_Sigma")},
     **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 2} for name in ("STDiT2", "STDiT3")},
     ("dataset", "VideoText"): {"data_path": "clips.csv"},
+    ("dataset", "VariableVideoText"): {"data_path": "clips.csv"},
+    ("dataset", "OpenSoraPlanData"): {
+        **{"data": "data.txt", "num_frames": 29, "force_resolution": True, "total_batch_size": 0},
+    },
+    ("bucketer", "bucket"): {"bucket_config": {"tiny": {2: [1.0, 2]}}, "resolutions": {"tiny": [[16, 24]]}},
     ("bucketer", "pad"): {"size_multiple": 8},
     ("bucketer", "pack"): {"size_multiple": 8, "token_budget": 11},
     ("text_encoder", "hashed-words"): {"width": 7, "model_max_length": 5},
@@ -77,3 +83,7 @@ def write_table(path: Path) -> None:
     for name, frames in (("clip", 5), ("clip2", 4)):
         write_clip(path.parent / name, torch.full((3, frames, 20, 30), 40 * frames, dtype=torch.uint8))
     path.write_text("path,text\nclip.mp4,grey\nclip2.mp4,darker\n")
+    write_clip(path.parent / "long", torch.full((3, 31, 20, 30), 90, dtype=torch.uint8))
+    item = {"path": "long.mp4", "cap": ["grey"], "num_frames": 31, "fps": 8, "resolution": {"height": 20, "width": 30}}
+    (path.parent / "items.json").write_text(json.dumps([item]))
+    (path.parent / "data.txt").write_text(".,items.json\n")

@@ -45,7 +45,7 @@ def test_a_video_comes_in_pieces_with_the_rest_at_the_end(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("name", "shape"), [("rotated_90.mov", (568, 320)), ("rotated_180.mov", (320, 568))])
 def test_a_turned_recording_is_upright(name: str, shape: tuple[int, int]) -> None:
     import av
-    from vidgen_video_text.orientation import orientation_of
+    from vidgen_video.orientation import orientation_of
 
     with av.open(str(CLIPS / "odd" / name)) as container:
         frame = next(container.decode(video=0))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from vidgen_video_text.window import TooShort, last_start, window_indices
+from vidgen_video.window import TooShort, last_start, window_indices
 
 Case = dict[str, Any]
 

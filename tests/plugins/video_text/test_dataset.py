@@ -13,10 +13,10 @@ from attrs import evolve
 from PIL import Image
 from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Context, Dataset
+from vidgen_video.shared import SharedTable
+from vidgen_video.still import read_still
 from vidgen_video_text import VariableVideoTextOptions, VideoTextOptions, vidgen_datasets
 from vidgen_video_text.dataset import build, build_variable
-from vidgen_video_text.shared import SharedTable
-from vidgen_video_text.still import read_still
 
 SIZE = (34, 50)
 
@@ -193,7 +193,7 @@ def test_a_variable_dataset_takes_both_transforms(transform_name, make_variable,
 def test_a_reader_that_is_not_installed_is_named_with_the_way_to_get_it(make, write_video, monkeypatch):
     write_video("a.mp4", 9)
     monkeypatch.setitem(sys.modules, "decord", None)
-    monkeypatch.delitem(sys.modules, "vidgen_video_text.decord_library", raising=False)
+    monkeypatch.delitem(sys.modules, "vidgen_video.decord_library", raising=False)
     with pytest.raises(
         UserError, match=r"(?s)reader: decord cannot be used: .*pip install 'vidgen-video-text\[decord\]'"
     ):

@@ -6,10 +6,10 @@ import pytest
 from av.video.reformatter import Interpolation
 from vidgen.errors import RunError
 from vidgen.interfaces import Context
+from vidgen_video.fit import cover
+from vidgen_video.readers import open_reader
 from vidgen_video_text import VideoTextOptions
 from vidgen_video_text.dataset import build
-from vidgen_video_text.fit import cover
-from vidgen_video_text.readers import open_reader
 
 ORDINARY = {
     "arm_wrestling.mp4": 280,

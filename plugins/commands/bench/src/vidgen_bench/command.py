@@ -68,11 +68,15 @@ def encoders(only: str, repeats: int, threads: int | None, json_path: Path | Non
 )
 @_measured
 def data(only: str, repeats: int, threads: int | None, json_path: Path | None, clips: Path | None) -> None:
-    """Reading videos with every reader that is installed, against decoding the whole file; memory."""
-    from vidgen_bench import data_reading as measured
+    """Reading videos with every reader that is installed, against decoding the whole file; plans of an epoch; training
+    on packed clips; memory."""
+    from itertools import chain
+
+    from vidgen_bench import data_packing, data_plans, data_reading
     from vidgen_bench.report import report
 
-    report(measured.comparisons(clips), only=only, repeats=repeats, threads=threads, json_path=json_path)
+    measured = chain(data_reading.comparisons(clips), data_plans.comparisons(), data_packing.comparisons())
+    report(measured, only=only, repeats=repeats, threads=threads, json_path=json_path)
 
 
 @bench.command()

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from vidgen import build
 from vidgen.interfaces import Bucketer, Request
 
@@ -76,7 +75,7 @@ def _timed() -> Alternatives:
         plain.epoch(rows, 0)
         return SHARE
 
-    return Alternatives(ours=partial(_begin, bucketer, table), theirs=theirs, difference=_decided_otherwise)
+    return Alternatives(ours=partial(_begin, bucketer, table), theirs=theirs)
 
 
 def _begin(bucketer: Bucketer, table: pa.Table) -> int:
@@ -89,26 +88,6 @@ def _extrapolated(call: Callable[[], object]) -> float:
     """Wall time of one call, times what it returns: how often its time counts."""
     factors: list[Any] = []
     return seconds(lambda: factors.append(call())) * factors[0]
-
-
-def _decided_otherwise() -> float:
-    """Rows for which bucketer and plain reading disagree, where both draw the same numbers."""
-    from vidgen_bucket.levels import buckets_of, walk
-    from vidgen_bucket.place import Shapes, place
-
-    rows, levels, plain = _shapes(ROWS // SHARE), walk(CONFIG), PlainBuckets(CONFIG)  # type: ignore[arg-type]
-    numbers = np.random.default_rng(0).random((30, 2, len(rows)))
-    frames, height, width = np.array(rows, np.float64).T
-    shapes = Shapes(frames=frames, height=height, width=width)
-    made = place(levels, shapes, 1, lambda some, number, which: numbers[number, which, some]).bucket
-    names = [one.name.replace(" frames", "").replace(" frame", "") for one in buckets_of(levels)]
-    wanted = [plain.find(row, partial(_number, numbers, one)) for one, row in enumerate(rows)]
-    told = [None if one is None else " ".join(map(str, one)) for one in wanted]
-    return float(sum((None if a < 0 else names[a]) != b for a, b in zip(made, told, strict=True)))
-
-
-def _number(numbers: NDArray[np.float64], row: int, entry: int, which: int) -> float:
-    return float(numbers[entry, which, row])
 
 
 def _weighed() -> Alternatives:

@@ -26,7 +26,7 @@ from vidgen_opensora_plan_data.sources import read_sources
 from vidgen_opensora_plan_data.transform import apply
 
 if TYPE_CHECKING:
-    from vidgen_video_text.shared import SharedTable
+    from vidgen_video.shared import SharedTable
 
 LOG = logging.getLogger("vidgen")
 

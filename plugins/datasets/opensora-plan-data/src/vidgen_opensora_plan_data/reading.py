@@ -13,8 +13,8 @@ from vidgen.errors import RunError
 from vidgen_opensora_plan_data.sizes import Box, Size
 
 if TYPE_CHECKING:
-    from vidgen_video_text.fit import Fit
-    from vidgen_video_text.shared import SharedTable
+    from vidgen_video.fit import Fit
+    from vidgen_video.shared import SharedTable
 
 __all__ = ["read_image", "read_video", "share"]
 
@@ -30,9 +30,9 @@ def read_video(path: Path, indices: NDArray[np.int64], part: Box | None, where: 
 
     Raises: RunError, when the file cannot be read, has too few frames, or `part` reaches beyond them.
     """
-    from vidgen_video_text.reader import Unreadable
-    from vidgen_video_text.readers import open_reader
-    from vidgen_video_text.window import TooShort
+    from vidgen_video.reader import Unreadable
+    from vidgen_video.readers import open_reader
+    from vidgen_video.window import TooShort
 
     def choose(total: int) -> NDArray[np.int64]:
         if indices[-1] >= total:
@@ -66,13 +66,13 @@ def read_image(path: Path, part: Box | None, where: str) -> Tensor:
 
 def share(table: object) -> "SharedTable":
     """A table that worker processes use and none of them copies."""
-    from vidgen_video_text.shared import SharedTable
+    from vidgen_video.shared import SharedTable
 
     return SharedTable(table)
 
 
 def _fit(source: Size, part: Box | None) -> "Fit":
-    from vidgen_video_text.fit import Fit
+    from vidgen_video.fit import Fit
 
     box = _inside(source, part)
     return Fit(source, box.top, box.left, (box.height, box.width))

@@ -1,7 +1,7 @@
 """Videos and still images with captions, listed in a table.
 
 Offers the datasets `VideoText` and `VariableVideoText`. Read whenever vidgen starts, so it holds only names and
-options; tables are read in `vidgen_video_text.metadata`, videos in `vidgen_video_text.av_reader`.
+options; tables are read in `vidgen_video_text.metadata`, videos in `vidgen_video.av_reader`.
 """
 
 from collections.abc import Iterable

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Context, Sample
 from vidgen.weights import file_fingerprint
+from vidgen_video.fit import Fit, Size, cover
+from vidgen_video.reader import Clip, Reader, Unreadable
+from vidgen_video.readers import open_reader
+from vidgen_video.shared import SharedTable
+from vidgen_video.still import is_still, read_still
+from vidgen_video.window import TooShort, random_window, window_indices
 
 from vidgen_video_text import TableOptions, VariableVideoTextOptions, VideoTextOptions
-from vidgen_video_text.fit import Fit, Size, cover
 from vidgen_video_text.metadata import check_inside, media_path, read_table
 from vidgen_video_text.probing import check_known, with_media_facts
-from vidgen_video_text.reader import Clip, Reader, Unreadable
-from vidgen_video_text.readers import open_reader
-from vidgen_video_text.shared import SharedTable
-from vidgen_video_text.still import is_still, read_still
-from vidgen_video_text.window import TooShort, random_window, window_indices
 
 UNKNOWN_RATE = 24.0
 """Frames a second of a video of which nobody says it, as Open-Sora takes them."""

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from vidgen.errors import UserError
+from vidgen_video.reader import Reader, Unreadable
+from vidgen_video.still import SUFFIXES, is_still, still_size
 
 from vidgen_video_text.metadata import COUNTS, NUMBERS, media_path
-from vidgen_video_text.reader import Reader, Unreadable
-from vidgen_video_text.still import SUFFIXES, is_still, still_size
 
 THREADS = 8
 BATCH = 4096

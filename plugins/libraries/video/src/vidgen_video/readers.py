@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from vidgen.errors import UserError
 
-from vidgen_video_text.reader import Reader
+from vidgen_video.reader import Reader
 
 
 def open_reader(name: str) -> Reader:
@@ -20,21 +20,21 @@ def open_reader(name: str) -> Reader:
 
 
 def _av() -> Reader:
-    from vidgen_video_text.av_reader import AvReader
+    from vidgen_video.av_reader import AvReader
 
     return AvReader()
 
 
 def _decord() -> Reader:
-    from vidgen_video_text.decord_library import Decord
-    from vidgen_video_text.guarded import GuardedReader
+    from vidgen_video.decord_library import Decord
+    from vidgen_video.guarded import GuardedReader
 
     return GuardedReader(Decord())
 
 
 def _torchcodec() -> Reader:
-    from vidgen_video_text.guarded import GuardedReader
-    from vidgen_video_text.torchcodec_library import TorchCodec
+    from vidgen_video.guarded import GuardedReader
+    from vidgen_video.torchcodec_library import TorchCodec
 
     return GuardedReader(TorchCodec())
 

@@ -3,16 +3,19 @@
 It scales with FFmpeg's bilinear interpolation but rounds roughly: pixels differ a little from the `av` reader's.
 """
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torchcodec.decoders import VideoDecoder
-from torchcodec.transforms import Resize
 
-from vidgen_video_text.fit import Size
-from vidgen_video_text.header import MAY_BE_TURNED, Header
-from vidgen_video_text.reader import Choose, Unreadable
+from vidgen_video.fit import Size
+from vidgen_video.header import MAY_BE_TURNED, Header
+from vidgen_video.reader import Choose, Unreadable
+
+decoders: Any = import_module("torchcodec.decoders")  # an extra: the plugin works without
+transforms: Any = import_module("torchcodec.transforms")
 
 CONTAINERS = (MAY_BE_TURNED, "matroska")
 """In transport and program streams, AVI files with frames out of order and raw streams it gives other frames."""
@@ -28,7 +31,12 @@ class TorchCodec:
     def frames(self, path: Path, header: Header, choose: Choose, scaled: Size) -> NDArray[np.uint8]:
         """See `Library`."""
         try:
-            decoder = VideoDecoder(path, stream_index=header.index, num_ffmpeg_threads=1, transforms=[Resize(scaled)])
+            decoder = decoders.VideoDecoder(
+                path,
+                stream_index=header.index,
+                num_ffmpeg_threads=1,
+                transforms=[transforms.Resize(scaled)],
+            )
         except (RuntimeError, ValueError) as error:
             raise Unreadable(_reason(error)) from error
         wanted = choose(len(decoder))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from PIL import Image
-from vidgen_video_text.reader import Unreadable
-from vidgen_video_text.still import is_still, read_still, still_size
+from vidgen_video.reader import Unreadable
+from vidgen_video.still import is_still, read_still, still_size
 
 
 def saved(tmp_path, pixels, name="a.png", **how):

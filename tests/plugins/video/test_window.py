@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from vidgen_video_text.window import TooShort, last_start, random_window, window_indices
+from vidgen_video.window import TooShort, last_start, random_window, window_indices
 
 # total, num_frames, frame_interval, start, last start, indices: recorded from Open-Sora 1.2's temporal random crop
 CASES = [

@@ -16,11 +16,11 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from vidgen_video_text.header import StreamNotices, decoded, opened, rate, read_header, video_streams
-from vidgen_video_text.orientation import Orientation, orientation_of
-from vidgen_video_text.reader import Choose, Clip, FitTo, Probe, Unreadable
-from vidgen_video_text.timeline import Timeline, read_timeline, walk_packets
-from vidgen_video_text.window import TooShort
+from vidgen_video.header import StreamNotices, decoded, opened, rate, read_header, video_streams
+from vidgen_video.orientation import Orientation, orientation_of
+from vidgen_video.reader import Choose, Clip, FitTo, Probe, Unreadable
+from vidgen_video.timeline import Timeline, read_timeline, walk_packets
+from vidgen_video.window import TooShort
 
 SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 STEPS_BACK = (0, 16, 256)

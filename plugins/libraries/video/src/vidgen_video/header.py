@@ -10,9 +10,9 @@ from attrs import frozen
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 
-from vidgen_video_text.orientation import Orientation, orientation_of
-from vidgen_video_text.reader import Probe, Unreadable
-from vidgen_video_text.timeline import walk_packets
+from vidgen_video.orientation import Orientation, orientation_of
+from vidgen_video.reader import Probe, Unreadable
+from vidgen_video.timeline import walk_packets
 
 MAY_BE_TURNED = "mov,mp4"
 

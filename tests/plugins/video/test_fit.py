@@ -1,7 +1,7 @@
 """Scaling and cutting."""
 
 import pytest
-from vidgen_video_text.fit import Fit, cover
+from vidgen_video.fit import Fit, cover
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
-from vidgen_video_text.fit import Size
+from vidgen_video.fit import Size
 
 
 @frozen

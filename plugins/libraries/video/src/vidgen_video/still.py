@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from vidgen_video_text.fit import Size, cover
-from vidgen_video_text.reader import Unreadable
+from vidgen_video.fit import Size, cover
+from vidgen_video.reader import Unreadable
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 FAILURES = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)

@@ -6,10 +6,10 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from vidgen_video_text.fit import cover
-from vidgen_video_text.reader import Unreadable
-from vidgen_video_text.readers import open_reader
-from vidgen_video_text.window import TooShort
+from vidgen_video.fit import cover
+from vidgen_video.reader import Unreadable
+from vidgen_video.readers import open_reader
+from vidgen_video.window import TooShort
 
 READER = open_reader("av")
 

@@ -11,10 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vidgen_video_text.av_reader import AvReader
-from vidgen_video_text.fit import Size
-from vidgen_video_text.header import Header, StreamNotices, read_header
-from vidgen_video_text.reader import Choose, Clip, FitTo, Probe
+from vidgen_video.av_reader import AvReader
+from vidgen_video.fit import Size
+from vidgen_video.header import Header, StreamNotices, read_header
+from vidgen_video.reader import Choose, Clip, FitTo, Probe
 
 
 class Library(Protocol):

@@ -3,15 +3,18 @@
 It scales with bicubic interpolation and rounds roughly, so that pixels differ a little from the `av` reader's.
 """
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from decord import DECORDError, VideoReader, logging
 from numpy.typing import NDArray
 
-from vidgen_video_text.fit import Size
-from vidgen_video_text.header import MAY_BE_TURNED, Header
-from vidgen_video_text.reader import Choose, Unreadable
+from vidgen_video.fit import Size
+from vidgen_video.header import MAY_BE_TURNED, Header
+from vidgen_video.reader import Choose, Unreadable
+
+decord: Any = import_module("decord")  # an extra: the plugin works without
 
 CONTAINERS = (MAY_BE_TURNED, "matroska")
 """In transport and program streams, AVI files with frames out of order and raw streams it gives other frames."""
@@ -23,7 +26,7 @@ class Decord:
     """See `Library`."""
 
     def __init__(self) -> None:
-        logging.set_level(logging.ERROR)
+        decord.logging.set_level(decord.logging.ERROR)
 
     def reads(self, header: Header) -> bool:
         """Files with one video stream, of the kinds above."""
@@ -33,14 +36,14 @@ class Decord:
     def frames(self, path: Path, header: Header, choose: Choose, scaled: Size) -> NDArray[np.uint8]:
         """See `Library`."""
         try:
-            reader = VideoReader(str(path), height=scaled[0], width=scaled[1], num_threads=1)
+            reader = decord.VideoReader(str(path), height=scaled[0], width=scaled[1], num_threads=1)
             total = len(reader)
-        except (DECORDError, AssertionError) as error:
+        except (decord.DECORDError, AssertionError) as error:
             raise Unreadable(_reason(error)) from error
         wanted = choose(total)
         try:
             frames: NDArray[np.uint8] = reader.get_batch(wanted).asnumpy()
-        except DECORDError as error:
+        except decord.DECORDError as error:
             raise Unreadable(_reason(error)) from error
         return frames.transpose(0, 3, 1, 2)
 

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from vidgen_video_text.fit import Fit, Size
+from vidgen_video.fit import Fit, Size
 
 Choose = Callable[[int], NDArray[np.int64]]
 """Number of frames in a clip -> the frames wanted, rising."""
