@@ -3,7 +3,7 @@
 import logging
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,20 +13,20 @@ from torch import Tensor
 from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Context, Sample
 from vidgen.weights import file_fingerprint
+from vidgen_video.reader import Reader
+from vidgen_video.readers import open_reader
+from vidgen_video.shared import SharedTable
 
 from vidgen_opensora_plan_data import OpenSoraPlanDataOptions
 from vidgen_opensora_plan_data.annotations import read_items
 from vidgen_opensora_plan_data.frames import Clip, resample, sped_up, speed, step_of, window
 from vidgen_opensora_plan_data.notices import with_notice
-from vidgen_opensora_plan_data.reading import read_image, read_video, share
+from vidgen_opensora_plan_data.reading import read_image, read_video
 from vidgen_opensora_plan_data.rules import Rules, make_rules
 from vidgen_opensora_plan_data.selection import Selection, counts, rates, refuse_empty, select
 from vidgen_opensora_plan_data.sizes import Box, Size, fit_to_area, fit_to_size
 from vidgen_opensora_plan_data.sources import read_sources
 from vidgen_opensora_plan_data.transform import apply
-
-if TYPE_CHECKING:
-    from vidgen_video.shared import SharedTable
 
 LOG = logging.getLogger("vidgen")
 
@@ -34,8 +34,8 @@ LOG = logging.getLogger("vidgen")
 class OpenSoraPlanData:
     """Annotated videos and images; a `vidgen.interfaces.Dataset`. A row is an item that the options keep."""
 
-    def __init__(self, *, data_path: Path, samples: "SharedTable", rules: Rules) -> None:
-        self._data_path, self._samples, self._rules = data_path, samples, rules
+    def __init__(self, *, data_path: Path, samples: SharedTable, rules: Rules, reader: Reader) -> None:
+        self._data_path, self._samples, self._rules, self._reader = data_path, samples, rules, reader
 
     @property
     def table(self) -> pa.Table:
@@ -62,7 +62,7 @@ class OpenSoraPlanData:
             frames, fps = read_image(path, _part(known), where), 0.0
         else:
             indices, fps = self._frames(known, num_frames, rng, where)
-            frames = read_video(path, indices, _part(known), where)
+            frames = read_video(self._reader, path, indices, _part(known), where)
         text = with_notice(_caption(known, rng, where), known["aesthetic"], rng, image=image)
         return Sample(video=self._fitted(frames, known, size, where), text=text, fps=fps)
 
@@ -138,7 +138,7 @@ def build(options: OpenSoraPlanDataOptions, context: Context) -> OpenSoraPlanDat
     _log(data_path, selection)
     table = sample_table(items, selection, rules)
     _check_first(data_path, table)
-    return OpenSoraPlanData(data_path=data_path, samples=share(table), rules=rules)
+    return OpenSoraPlanData(data_path=data_path, samples=SharedTable(table), rules=rules, reader=open_reader("av"))
 
 
 def sample_table(items: pa.Table, selection: Selection, rules: Rules) -> pa.Table:

@@ -1,7 +1,6 @@
-"""Frames of videos and images at full size, or a part of them. The one place that knows the library of readers."""
+"""Frames of videos and images at full size, or a part of them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,14 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 from vidgen.errors import RunError
+from vidgen_video.fit import Fit
+from vidgen_video.reader import Reader, Unreadable
+from vidgen_video.window import TooShort
 
 from vidgen_opensora_plan_data.sizes import Box, Size
-
-if TYPE_CHECKING:
-    from vidgen_video.fit import Fit
-    from vidgen_video.shared import SharedTable
-
-__all__ = ["read_image", "read_video", "share"]
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -25,14 +21,11 @@ class _Outside(Exception):
     """A part reaches beyond the frame."""
 
 
-def read_video(path: Path, indices: NDArray[np.int64], part: Box | None, where: str) -> Tensor:
+def read_video(reader: Reader, path: Path, indices: NDArray[np.int64], part: Box | None, where: str) -> Tensor:
     """Frames `indices` of a video, rising, or a part of each: (3, T, H, W) uint8 RGB. where: for messages.
 
     Raises: RunError, when the file cannot be read, has too few frames, or `part` reaches beyond them.
     """
-    from vidgen_video.reader import Unreadable
-    from vidgen_video.readers import open_reader
-    from vidgen_video.window import TooShort
 
     def choose(total: int) -> NDArray[np.int64]:
         if indices[-1] >= total:
@@ -40,7 +33,7 @@ def read_video(path: Path, indices: NDArray[np.int64], part: Box | None, where: 
         return indices
 
     try:
-        return torch.from_numpy(open_reader("av").read(path, choose, lambda source: _fit(source, part)).frames)
+        return torch.from_numpy(reader.read(path, choose, lambda source: _fit(source, part)).frames)
     except (Unreadable, TooShort) as error:
         raise RunError(f"{where}: cannot be read as its annotation says: {error}") from error
     except _Outside as error:
@@ -64,16 +57,7 @@ def read_image(path: Path, part: Box | None, where: str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)[:, None]))
 
 
-def share(table: object) -> "SharedTable":
-    """A table that worker processes use and none of them copies."""
-    from vidgen_video.shared import SharedTable
-
-    return SharedTable(table)
-
-
-def _fit(source: Size, part: Box | None) -> "Fit":
-    from vidgen_video.fit import Fit
-
+def _fit(source: Size, part: Box | None) -> Fit:
     box = _inside(source, part)
     return Fit(source, box.top, box.left, (box.height, box.width))
 
