@@ -26,6 +26,7 @@ KINDS = {
     "text_encoder": "vidgen_text_encoders",
     "autoencoder": "vidgen_autoencoders",
     "scheduler": "vidgen_schedulers",
+    "step_cache": "vidgen_step_caches",
     "dataset": "vidgen_datasets",
     "bucketer": "vidgen_bucketers",
     "parallel": "vidgen_parallel",
@@ -55,6 +56,11 @@ def vidgen_autoencoders() -> Iterable[Component]:
 @hookspec
 def vidgen_schedulers() -> Iterable[Component]:
     """List the diffusion processes this plugin offers; see `interfaces.Scheduler`."""
+
+
+@hookspec
+def vidgen_step_caches() -> Iterable[Component]:
+    """List the ways of saving work between sampling steps this plugin offers; see `interfaces.StepCache`."""
 
 
 @hookspec

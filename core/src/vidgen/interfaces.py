@@ -8,6 +8,7 @@ Every factory is called as `build(options, context)`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -169,6 +170,20 @@ class Scheduler(Protocol):
         """z: standard normal noise (B, C, T, H, W), with given frames in their place where mask < 1. mask: (B, T) in
         [0, 1]: 1 generate, 0 keep, between edit. draws: for the noise of stochastic steps (purpose `step`, step=i).
         progress(i, n) after step i of n. Returns clean latents."""
+        ...
+
+
+class StepCache(Protocol):
+    """Work saved between the steps of a sampler: clips that are made faster and are nearly the same."""
+
+    def applied(self, model: Model, steps: int) -> "AbstractContextManager[Callable[[int, int], None]]":
+        """A context in which `model` is put to use by a sampler of so many steps. It gives what is to be called with
+        (i, n) after step i of n, as a sampler's `progress` is.
+
+        The sampler may call the model several times a step, and with other numbers of rows in other steps. Calls that
+        belong together are given the same tensors of conditioning, but for `x_mask`, in every step; nothing may pass
+        from one of these sequences to another. The first step is exact. At the end, also after an error, the model is
+        as it was before, and nothing is kept. Raises: UserError, for a model that it does not suit."""
         ...
 
 

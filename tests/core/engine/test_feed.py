@@ -121,8 +121,18 @@ def test_a_row_without_stand_ins_makes_its_batch_smaller(feed: Callable[..., Fee
     assert rows(list(feed(dataset, Asks(3, spares=0)))) == [(0, 1), (2,), (4, 5)]
 
 
-def test_a_batch_of_which_nothing_can_be_read_stops_the_run(feed: Callable[..., Feed]) -> None:
-    dataset = Rows({row: fails(UserError(f"row {row}: too short")) for row in (2, 3)})
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_the_next_batch_takes_the_place_of_one_of_which_nothing_can_be_read(
+    feed: Callable[..., Feed], num_workers: int
+) -> None:
+    dataset = Rows({row: fails(RunError("cut off")) for row in (2, 3)})
+    batches = list(feed(dataset, Asks(3, spares=0), num_workers=num_workers))
+    assert rows(batches) == [(0, 1), (4, 5), (4, 5)]
+    assert [batch.following for batch in batches] == [Position(0, 1), Position(0, 2), Position(0, 3)]
+
+
+def test_when_nothing_of_the_next_batches_can_be_read_the_run_stops(feed: Callable[..., Feed]) -> None:
+    dataset = Rows({row: fails(UserError(f"row {row}: too short")) for row in range(2, 6)})
     with pytest.raises(UserError, match=r"a batch of which no sample(.|\n)*row 2: too short\n    row 3: too short"):
         list(feed(dataset, Asks(3, spares=0)))
 

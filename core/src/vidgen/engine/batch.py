@@ -107,6 +107,7 @@ class Missed:
 
     error: VidgenError
     bad: tuple[BadSample, ...]
+    following: Position
     fatal: bool = False
 
 
@@ -124,7 +125,8 @@ def collate(answers: Sequence[Answer]) -> Batch | Missed:
     failures = [answer.found for answer in answers if isinstance(answer.found, Failure)]
     fatal = [failure for failure in failures if failure.fatal]
     if fatal or not good:
-        return Missed(error=(fatal or failures)[-1].error, bad=bad, fatal=bool(fatal))
+        error, following = (fatal or failures)[-1].error, answers[-1].ask.position
+        return Missed(error=error, bad=bad, following=following, fatal=bool(fatal))
     features = {place: a.found for place, a in enumerate(good) if isinstance(a.found, Features)}
     samples = {place: a.found for place, a in enumerate(good) if isinstance(a.found, Sample)}
     sizes = tuple((a.ask.request.num_frames, *a.ask.request.size) for a in good)

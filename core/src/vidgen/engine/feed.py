@@ -25,6 +25,7 @@ LOG = logging.getLogger("vidgen")
 RESTARTS = 3  # of the workers, before the machine is to blame
 CALM = 1000  # batches after which they are forgotten
 SETTLE = 0.2  # seconds until a process that was killed is known to be dead
+NEIGHBOURS = 8  # batches one of which takes the place of one of which nothing can be read
 POLL = 1.0  # seconds between looks at the workers while waiting
 PATIENCE = 2  # times sample_timeout that a worker may be at one sample, when its own watchdog cannot act
 
@@ -63,15 +64,16 @@ class Feed:
             try:
                 for answer in self._read(delivered):
                     delivered += 1
-                    if self._take(answer):
-                        yield answer  # type: ignore[misc]  # what is taken is a batch
+                    batch = self._take(answer, delivered)
+                    if batch is not None:
+                        yield batch
                 return
             except _WorkerLost as lost:
                 restarts = restarts + 1 if delivered - last < CALM else 1
                 last = delivered
                 self._restart(lost, restarts)
 
-    def _take(self, answer: Batch | Missed) -> bool:
+    def _take(self, answer: Batch | Missed, delivered: int) -> Batch | None:
         if isinstance(answer, Batch):
             self._bad_samples.tried(len(answer.rows))
         for sample in answer.bad:
@@ -79,11 +81,18 @@ class Feed:
             self._bad_samples.add(sample)
         if isinstance(answer, Missed) and answer.fatal:
             raise answer.error
-        if isinstance(answer, Missed):
-            if self._stand_ins:
-                raise self._bad_samples.summary("a batch of which no sample, and none that could stand in, can be read")
-            return False
-        return True
+        if isinstance(answer, Batch):
+            return answer
+        return self._another(answer, delivered) if self._stand_ins else None
+
+    def _another(self, missed: Missed, delivered: int) -> Batch:
+        """In place of a batch of which nothing can be read, of a bucket with one bad row, say: a batch that follows
+        it in the order, so that ranks stay in step. Raises: RunError or UserError, when none of them can be read."""
+        for asks in islice(_Candidates(self._asks, delivered, self._bad_samples, True), NEIGHBOURS):
+            batch = collate([self._reader[evolve(ask, position=missed.following)] for ask in asks])
+            if isinstance(batch, Batch):
+                return batch
+        raise self._bad_samples.summary("a batch of which no sample, and none that could stand in, can be read")
 
     def _restart(self, lost: "_WorkerLost", restarts: int) -> None:
         for row, fate in lost.suspects:

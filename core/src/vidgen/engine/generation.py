@@ -1,6 +1,7 @@
 """One batch of clips: noise, the frames that are given, denoising, decoding; loop after loop for long ones."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from attrs import frozen
@@ -16,7 +17,7 @@ from vidgen.engine.parts import Parts
 from vidgen.engine.references import AT_ONCE, References
 from vidgen.engine.tasks import Task
 from vidgen.engine.texts import EncodedTexts
-from vidgen.interfaces import Size3
+from vidgen.interfaces import Size3, StepCache
 from vidgen.rng import Draws
 
 
@@ -33,13 +34,14 @@ class LongVideo:
 
 @frozen(kw_only=True)
 class Generation:
-    """progress(name, done, total): called after every denoising step."""
+    """progress(name, done, total): called after every denoising step. step_cache: None: every step is worked out."""
 
     parts: Parts
     texts: EncodedTexts
     references: References
     long: LongVideo
     progress: Callable[[str, int, int], None]
+    step_cache: StepCache | None = None
 
     def clips(self, tasks: Sequence[Task]) -> Iterator[Tensor]:
         """Decoded video of tasks that are alike, (B, 3, t, H, W) float32 in about [-1, 1], some frames at a time. Of
@@ -100,16 +102,28 @@ class Generation:
             conditioning = conditioning_for(parts.model, known)
             negative = [task.negative or "" for task in tasks] if tasks[0].negative is not None else None
             null = null_conditioning_for(parts.model, self.texts, conditioning, negative)
-            return parts.scheduler.sample(
-                parts.model,
-                z.to(parts.device),
-                parts.model.encode_text(conditioning),
-                parts.model.encode_text(null) if null else null,
-                draws=draws,
-                mask=None if mask is None else mask.to(parts.device),
-                progress=lambda done, total: self.progress("denoise", done, total),
-                sizes={key: known[key] for key in sizes},
-            )
+            with self._cached() as step_done:
+
+                def progress(done: int, total: int) -> None:
+                    step_done(done, total)
+                    self.progress("denoise", done, total)
+
+                return parts.scheduler.sample(
+                    parts.model,
+                    z.to(parts.device),
+                    parts.model.encode_text(conditioning),
+                    parts.model.encode_text(null) if null else null,
+                    draws=draws,
+                    mask=None if mask is None else mask.to(parts.device),
+                    progress=progress,
+                    sizes={key: known[key] for key in sizes},
+                )
+
+    def _cached(self) -> AbstractContextManager[Callable[[int, int], None]]:
+        """The step cache at work, if there is one; gives what is told of every step."""
+        if self.step_cache is None:
+            return nullcontext(lambda done, total: None)
+        return self.step_cache.applied(self.parts.model, self.parts.scheduler.num_sampling_steps)
 
     def _decoded(self, latents: Tensor, size: Size3) -> Iterator[tuple[int, Tensor]]:
         """Pieces of whole chunks with the number of their first frame, on the device."""

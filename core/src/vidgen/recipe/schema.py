@@ -198,6 +198,9 @@ class SampleOptions:
     aes: float | None = option(None, "Aesthetic score that is added to every prompt, about 4 to 7.", validator=_finite)
     flow: float | None = option(None, "Motion score that is added to every prompt, 0 is none.", validator=_finite)
     camera_motion: str | None = option(None, "Camera motion that is added to every prompt, such as `pan left`.")
+    step_cache: Selection | None = section(
+        "step_cache", optional=True, doc="Work saved between steps, for clips that are nearly the same; null: none."
+    )
     upscale: int = option(
         1, "Write clips enlarged this many times by nearest neighbour, for tiny ones.", validator=AT_LEAST_ONE
     )

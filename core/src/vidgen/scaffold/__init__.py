@@ -40,6 +40,11 @@ DETAILS: Mapping[str, Kind] = {
     "scheduler": Kind(
         module="scheduler", recipe="scheduler: {type: $name, num_sampling_steps: 30}", summary="rectified flow"
     ),
+    "step_cache": Kind(
+        module="cache",
+        recipe="sample: {step_cache: {type: $name, every: 2}}",
+        summary="predictions that are used for several steps",
+    ),
     "dataset": Kind(
         module="dataset",
         dependencies=("numpy>=1.26", "pillow>=10.3", "pyarrow>=16", "torch>=2.10"),

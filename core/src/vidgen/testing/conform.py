@@ -13,7 +13,7 @@ from vidgen.errors import RecipeError
 from vidgen.hookspecs import KINDS
 from vidgen.interfaces import Context
 from vidgen.registry import Registry
-from vidgen.testing import data, encoders, models, options, runs, schedulers
+from vidgen.testing import data, encoders, models, options, runs, schedulers, step_caches
 from vidgen.testing.subject import Subject
 from vidgen.testing.tiny import tiny_context
 
@@ -22,6 +22,7 @@ CHECKS: Mapping[str, tuple[Callable[[Subject], Iterator[str]], ...]] = {
     "text_encoder": encoders.TEXT_ENCODER,
     "autoencoder": encoders.AUTOENCODER,
     "scheduler": schedulers.SCHEDULER,
+    "step_cache": step_caches.STEP_CACHE,
     "dataset": data.DATASET,
     "bucketer": data.BUCKETER,
     "parallel": runs.PARALLEL,
