@@ -68,14 +68,15 @@ def encoders(only: str, repeats: int, threads: int | None, json_path: Path | Non
 )
 @_measured
 def data(only: str, repeats: int, threads: int | None, json_path: Path | None, clips: Path | None) -> None:
-    """Reading videos with every reader that is installed, against decoding the whole file; plans of an epoch; training
-    on packed clips; memory."""
+    """Reading videos with every reader that is installed, against decoding the whole file; keeping a training fed;
+    plans of an epoch; training on packed clips; memory."""
     from itertools import chain
 
-    from vidgen_bench import data_packing, data_plans, data_reading
+    from vidgen_bench import data_feeding, data_packing, data_plans, data_reading
     from vidgen_bench.report import report
 
-    measured = chain(data_reading.comparisons(clips), data_plans.comparisons(), data_packing.comparisons())
+    reading = chain(data_reading.comparisons(clips), data_feeding.comparisons(clips))
+    measured = chain(reading, data_plans.comparisons(), data_packing.comparisons())
     report(measured, only=only, repeats=repeats, threads=threads, json_path=json_path)
 
 
@@ -114,3 +115,36 @@ def fidelity(recipes: tuple[Path, ...], steps: tuple[int, ...], output: Path | N
     show(rows, console)
     if output is not None:
         output.write_text(markdown(rows), encoding="utf-8")
+
+
+@bench.command()
+@click.option(
+    "--checkpoint", required=True, type=click.Path(path_type=Path, exists=True), help="A run's or checkpoint's folder."
+)
+@click.option(
+    "--prompt", "prompts", multiple=True, help="May be given again; the run's own sample prompts when silent."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the figure here, a PNG."
+)
+@_measured
+def sample(
+    only: str,
+    repeats: int,
+    threads: int | None,
+    json_path: Path | None,
+    checkpoint: Path,
+    prompts: tuple[str, ...],
+    output: Path | None,
+) -> None:
+    """Step caches on a trained model: seconds per sample, and PSNR against the exact clips."""
+    import torch
+
+    from vidgen_bench.step_caches import own_prompts
+    from vidgen_bench.step_caches_report import report
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    report(
+        checkpoint, prompts or own_prompts(checkpoint), only=only, repeats=repeats, json_path=json_path, drawing=output
+    )
