@@ -255,3 +255,16 @@ def test_a_fingerprint_names_values_shapes_and_names():
     prints = [linear(1), linear(2), other, turned, nn.Sequential(linear(1)), linear(1).double(), Odd()]
     assert len({fingerprint(one) for one in prints}) == len(prints)
     assert len(fingerprint(Odd())) == 12 and fingerprint(Odd()) == fingerprint(Odd())
+
+
+def test_settings_that_are_no_weights_have_a_name_of_their_own() -> None:
+    """The same weights with other groups, or another scale, make other features."""
+    from vidgen.weights import fingerprint, structure
+
+    one, same, other = (torch.nn.Sequential(torch.nn.GroupNorm(groups, 4)) for groups in (2, 2, 4))
+    assert structure(one) == structure(same) != structure(other)
+    assert fingerprint(one) == fingerprint(other)
+    same.scale = 0.5
+    assert structure(one) != structure(same)
+    one.eval()
+    assert structure(one) == structure(torch.nn.Sequential(torch.nn.GroupNorm(2, 4)))

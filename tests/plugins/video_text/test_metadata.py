@@ -1,6 +1,7 @@
 """Tables of samples, well-formed and not."""
 
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
@@ -154,3 +155,17 @@ def test_a_table_of_several_blocks_is_read_whole(tmp_path):
     assert table.num_rows == 45_000
     assert table["text"].num_chunks > 1
     assert set(table["text"].unique().to_pylist()) == {caption}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_caption_that_is_no_utf8_is_refused_with_the_file(tmp_path: Path, suffix: str) -> None:
+    path, caption = tmp_path / f"meta{suffix}", "caf\u00e9".encode("latin-1")
+    if suffix == ".parquet":
+        texts = pa.array([caption]).view(pa.binary()).view(pa.string())
+        pa.parquet.write_table(pa.table({"path": ["a.mp4"], "text": texts}), path)
+    else:
+        path.write_bytes(
+            b"path,text\na.mp4," + caption if suffix == ".csv" else b'{"path": "a.mp4", "text": "' + caption + b'"}\n'
+        )
+    with pytest.raises(UserError, match=rf"meta{suffix} cannot be read as a table of samples"):
+        read_table(path)

@@ -160,19 +160,20 @@ def make_lookup(recipe: TrainRecipe, context: Context, encoders: Encoders, datas
 
 def open_store(recipe: TrainRecipe, options: FeatureOptions, context: Context, encoders: Encoders) -> FeatureStore:
     """The store of exactly these encoders and settings."""
-    plain, text_encoder = context.recipe, encoders.text_encoder
+    plain = context.recipe
     producer = {
         "dataset": _settings(recipe.dataset, plain["dataset"]),
-        "vae": [_settings(recipe.vae, plain["vae"]), weights.fingerprint(encoders.vae)],
-        "text_encoder": [
-            _settings(recipe.text_encoder, plain["text_encoder"]),
-            weights.fingerprint(text_encoder),
-        ],
+        "vae": _producer(recipe.vae, plain["vae"], encoders.vae),
+        "text_encoder": _producer(recipe.text_encoder, plain["text_encoder"], encoders.text_encoder),
         "seed": recipe.seed,
         "dtype": recipe.dtype,
         "frame_interval": recipe.frame_interval,
     }
     return FeatureStore(options.cache, producer, shard_size=options.shard_size)
+
+
+def _producer(selection: Selection, plain: Mapping[str, Any], encoder: Any) -> list[Any]:
+    return [_settings(selection, plain), weights.fingerprint(encoder), weights.structure(encoder)]
 
 
 def _settings(selection: Selection, plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,23 @@ def fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def structure(module: nn.Module) -> str:
+    """Twelve hexadecimal digits that name what a module does with its weights: classes and plain settings of all its
+    parts, such as scales and numbers of groups that came from a configuration file."""
+    digest = blake2b(digest_size=6)
+    for name, part in module.named_modules():
+        settings = {key: value for key, value in vars(part).items() if key != "training" and not key.startswith("_")}
+        plain = sorted((key, repr(value)) for key, value in settings.items() if _is_plain(value))
+        digest.update(f"{name} {type(part).__qualname__} {plain}".encode())
+    return digest.hexdigest()
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def file_fingerprint(path: Path) -> str:
     """Twelve hexadecimal digits that name a file's length and both its ends: quick for films of any length, and another
     one for every file but one that was changed in its middle alone. Raises: OSError."""

@@ -48,6 +48,7 @@ def read_table(data_path: Path) -> pa.Table:
     try:
         raw = reader(data_path)
         table = pa.table({name: _clean(name, raw.column(name)) for name in READ if name in raw.column_names})
+        table.validate(full=True)  # texts of JSON lines and Parquet that are no UTF-8
     except (pa.ArrowException, OSError, csv.Error, UnicodeDecodeError) as error:
         raise _refused(data_path, str(error)) from error
     _check_rows(data_path, table)
