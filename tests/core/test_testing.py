@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -386,6 +387,62 @@ PARALLEL: dict[str, tuple[Change, str]] = {
 def test_a_broken_parallel_engine_is_told_what_is_wrong(complaint, fault):
     change, said = PARALLEL[fault]
     assert said in complaint("parallel", change)
+
+
+def instead_of_the_context(of: Callable[..., Any]) -> Change:
+    """Let `of(applied, model, steps)` be the context."""
+    return instead("applied", contextmanager(of))
+
+
+def that_begins_late(applied: Any, model: Any, steps: int) -> Iterator[Any]:
+    with applied(model, steps) as step_done:
+        model.forward = after("forward", lambda out, *_: out + 1)(model).forward
+        yield step_done
+
+
+def that_keeps_its_method(applied: Any, model: Any, steps: int) -> Iterator[Any]:
+    before = model.forward
+    with applied(model, steps) as step_done:
+        yield step_done
+    model.forward = before
+
+
+def that_forgets_errors(applied: Any, model: Any, steps: int) -> Iterator[Any]:
+    handle = model.register_forward_pre_hook(lambda *_: None)
+    with applied(model, steps) as step_done:
+        yield step_done
+    handle.remove()
+
+
+def that_moves_weights(applied: Any, model: Any, steps: int) -> Iterator[Any]:
+    with applied(model, steps) as step_done:
+        yield step_done
+    next(model.parameters()).data += 1
+
+
+def that_mixes_calls(applied: Any, model: Any, steps: int) -> Iterator[Any]:
+    kept: list[Any] = []
+    with applied(model, steps) as step_done:
+        model.forward = instead(
+            "forward", lambda run, *a, **k: kept[0] if kept else kept.append(run(*a, **k)) or kept[0]
+        )(model).forward
+        yield step_done
+
+
+STEP_CACHES: dict[str, tuple[Change, str]] = {
+    "first step": (instead_of_the_context(that_begins_late), "the first step must be exact"),
+    "attributes": (instead_of_the_context(that_keeps_its_method), "after its end the model's attributes and hooks"),
+    "hooks": (instead_of_the_context(that_forgets_errors), "after an error the model's attributes and hooks"),
+    "weights": (instead_of_the_context(that_moves_weights), "it changes the model's weights"),
+    "mixed": (instead_of_the_context(that_mixes_calls), "calls with and without the prompt, in turn, are mixed"),
+    "batches": (instead_of_the_context(that_mixes_calls), "with another number of rows it gives 2 of them, not 3"),
+}
+
+
+@pytest.mark.parametrize("fault", STEP_CACHES)
+def test_a_broken_step_cache_is_told_what_is_wrong(complaint, fault):
+    change, said = STEP_CACHES[fault]
+    assert said in complaint("step_cache", change)
 
 
 def test_attention_without_its_scale_is_told(complaint):

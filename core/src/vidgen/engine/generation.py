@@ -103,11 +103,6 @@ class Generation:
             negative = [task.negative or "" for task in tasks] if tasks[0].negative is not None else None
             null = null_conditioning_for(parts.model, self.texts, conditioning, negative)
             with self._cached() as step_done:
-
-                def progress(done: int, total: int) -> None:
-                    step_done(done, total)
-                    self.progress("denoise", done, total)
-
                 return parts.scheduler.sample(
                     parts.model,
                     z.to(parts.device),
@@ -115,9 +110,16 @@ class Generation:
                     parts.model.encode_text(null) if null else null,
                     draws=draws,
                     mask=None if mask is None else mask.to(parts.device),
-                    progress=progress,
+                    progress=self._telling(step_done),
                     sizes={key: known[key] for key in sizes},
                 )
+
+    def _telling(self, step_done: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        def progress(done: int, total: int) -> None:
+            step_done(done, total)
+            self.progress("denoise", done, total)
+
+        return progress
 
     def _cached(self) -> AbstractContextManager[Callable[[int, int], None]]:
         """The step cache at work, if there is one; gives what is told of every step."""

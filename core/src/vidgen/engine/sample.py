@@ -47,7 +47,7 @@ class SampleJob:
     def dry_run(self) -> Mapping[str, str]:
         """See `interfaces.Job`."""
         parts = build_on_meta(self.recipe, self.context)
-        sampler = make_sampler(parts, self.recipe, self.recipe, "", lambda *_: None)
+        sampler = make_sampler(parts, self.recipe, self.recipe, "", lambda *_: None, self.context)
         tasks = sampler.tasks(self.recipe.outputs)
         sampler.check(tasks)
         drawings = dict.fromkeys(sampler.drawing(task) for task in tasks if task.given)
@@ -74,4 +74,6 @@ class SampleJob:
 
     def _sampler(self, parts: Parts, session: Session) -> Sampler:
         settings = {key: value for key, value in self.context.recipe.items() if key not in NO_PART_OF_A_SAMPLE}
-        return make_sampler(parts, self.recipe, self.recipe, recipe_hash(settings), session.progress.advance)
+        return make_sampler(
+            parts, self.recipe, self.recipe, recipe_hash(settings), session.progress.advance, self.context
+        )

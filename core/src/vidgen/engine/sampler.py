@@ -155,8 +155,10 @@ def make_sampler(
     recipe: SharedRecipe,
     recipe_hash: str,
     progress: Callable[[str, int, int], None],
+    context: Context,
 ) -> Sampler:
     """A sampler of what `options` ask for, which are silent where the recipe speaks."""
+    chosen = options.step_cache
     folders = (options.prompt_path.parent,) if options.prompt_path else ()
     generation = Generation(
         parts=parts,
@@ -164,6 +166,7 @@ def make_sampler(
         references=References(parts, folders=folders, limits=Limits() if options.allow_download else None),
         long=LongVideo(length=options.condition_frame_length, edit=options.condition_frame_edit, align=options.align),
         progress=progress,
+        step_cache=None if chosen is None else context.components.build(chosen, context),
     )
     return Sampler(parts=parts, options=options, recipe=recipe, recipe_hash=recipe_hash, generation=generation)
 

@@ -215,7 +215,12 @@ class Training:
 
     def _sampler(self, options: TrainingSampleOptions, session: Session) -> Any:
         return make_sampler(
-            self.parts, options, self.recipe, recipe_hash(self.context.recipe), session.progress.advance
+            self.parts,
+            options,
+            self.recipe,
+            recipe_hash(self.context.recipe),
+            session.progress.advance,
+            self.context,
         )
 
     def _steps(self, session: Session) -> Iterator[tuple[list[Batch], float]]:

@@ -117,7 +117,7 @@ def _keeps_sequences_apart(subject: Subject) -> Iterator[str]:
     for place, y in enumerate(captions):
         alone = trial.course(y)
         if not all(alike(pair[place], one) for pair, [one] in zip(in_turn, alone, strict=True)):
-            yield "two sequences of calls in turn, with and without the prompt, are mixed: tell them by their conditioning"
+            yield "calls with and without the prompt, in turn, are mixed: tell them by their conditioning"
             return
 
 
