@@ -177,10 +177,12 @@ def test_a_model_that_cannot_be_told_is_refused(tmp_path: Path, picture: Path) -
 def test_a_dry_run_draws_which_frames_are_given(trained: Path, picture: Path, video: Path) -> None:
     conditions = [{"image": str(picture), "at": 0}, {"video": str(video), "frames": "-2..", "at": 3, "edit": 0.4}]
     recipe = {"job": "sample", "checkpoint": str(trained), "prompts": [PROMPT], "conditions": conditions}
+    recipe |= {"loop": 2, "condition_frame_length": 2}
     loaded = vidgen.load_recipe(recipe)
     job = loaded.registry.build(loaded.job, vidgen.interfaces.Context(registry=loaded.registry, recipe=loaded.plain()))
     drawing = job.dry_run()["given frames"]
-    assert drawing.startswith("loop 0  #..~~.") and "picture.png" in drawing and "edited with ratio 0.4" in drawing
+    assert drawing.startswith("loop 0  #..~~.\nloop 1  ##....\n") and "picture.png" in drawing
+    assert "edited with ratio 0.4" in drawing and "frames 0-1 from the clip before, its frames 4-5" in drawing
 
 
 def test_a_full_disk_leaves_no_file_under_its_name(

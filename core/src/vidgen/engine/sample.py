@@ -50,7 +50,7 @@ class SampleJob:
         sampler = make_sampler(parts, self.recipe, self.recipe, "", lambda *_: None, self.context)
         tasks = sampler.tasks(self.recipe.outputs)
         sampler.check(tasks)
-        drawings = dict.fromkeys(sampler.drawing(task) for task in tasks if task.given)
+        drawings = dict.fromkeys(sampler.drawing(task) for task in tasks if task.given or len(task.texts) > 1)
         return {
             **describe(parts),
             "samples": str(len(tasks)),

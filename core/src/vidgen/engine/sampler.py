@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from vidgen import weights
-from vidgen.conditioning.long_video import check_long
+from vidgen.conditioning.long_video import carried, check_long
 from vidgen.conditioning.named import translate
 from vidgen.conditioning.strategy import check_loops
 from vidgen.conditioning.timeline import Reference, timeline
@@ -101,7 +101,10 @@ class Sampler:
         """Which latent frames of a sample are given, in words and characters. Reads the references' lengths."""
         time, references = self.generation.time(task.size), self.generation.references
         named = [Reference(name, time.count(references.num_frames(name))) for name in task.references]
-        return timeline(task.given, named, time.latents, len(task.texts), self.generation.align(task.size))
+        named.append(Reference("the clip before", time.latents))
+        long, loops = self.generation.long, len(task.texts)
+        given = [*task.given, *(carried(loop, len(named), long.length, long.edit) for loop in range(1, loops))]
+        return timeline(given, named, time.latents, loops, self.generation.align(task.size))
 
     def _make(self, tasks: Sequence[Task], made_by: str, stopped: Callable[[], bool]) -> None:
         """Write one batch, piece by piece."""
