@@ -24,7 +24,8 @@ from vidgen.weights import load_into
 
 PAB = "pyramid-attention-broadcast"
 DISTANCE = "timestep-distance"
-WHOLE = {"*.mlp": 2, "*.cross_attn": 6, "*.attn_temp": 4, "temporal_blocks.*.attn": 4, "*.attn": 2}
+ATTENTION = {"*.cross_attn": 6, "*.attn_temp": 4, "temporal_blocks.*.attn": 4, "*.attn": 2}
+THRESHOLDS = (0.05, 0.075, 0.1, 0.15, 0.2, 0.3)
 EVEN = (0.8, 0.65, 0.5, 0.375, 0.25)
 """Shares of the steps that exact sampling is tried with."""
 
@@ -42,7 +43,7 @@ class Setting:
 
 @frozen(kw_only=True)
 class Figure:
-    """What a setting showed. seconds: per sample, of each repeat. psnr: of each clip, dB; infinite where it is equal."""
+    """What a setting showed. seconds: per sample, of each repeat. psnr: of each clip in dB, infinite where equal."""
 
     setting: Setting
     seconds: list[float] = field(factory=list)
@@ -62,17 +63,15 @@ def settings() -> Iterator[Setting]:
     """Exact sampling first; then each family from near to far."""
     yield Setting(family="exact", name="every step")
     for share in EVEN:
-        yield Setting(family="exact with fewer steps", name=f"{share:g} of the steps", steps=share)
-    for between in ((0.15, 0.85), (0.05, 0.95)):
-        span = {"type": PAB, "between": list(between)}
-        yield Setting(family=PAB, name=f"attention, {between[0]:g} to {between[1]:g}", cache=span)
-    for between in ((0.15, 0.85), (0.05, 0.95)):
-        span = {"type": PAB, "between": list(between), "every": WHOLE}
-        yield Setting(family=f"{PAB}, MLPs too", name=f"{between[0]:g} to {between[1]:g}", cache=span)
-    for measure in ("tokens", "time"):
-        for threshold in (0.05, 0.1, 0.15, 0.2, 0.3, 0.5):
-            cache = {"type": DISTANCE, "threshold": threshold, "measure": measure}
-            yield Setting(family=f"{DISTANCE}, {measure}", name=f"threshold {threshold:g}", cache=cache)
+        yield Setting(family="fewer steps", name=f"{share:g} of them", steps=share)
+    for family, every in (("attention", ATTENTION), ("attention and MLPs", {"*.mlp": 2, **ATTENTION})):
+        for between in ((0.25, 0.75), (0.15, 0.85), (0.05, 0.95)):
+            broadcast = {"type": PAB, "between": list(between), "every": every}
+            yield Setting(family=f"broadcast {family}", name=f"{between[0]:g} to {between[1]:g}", cache=broadcast)
+    for measured in ("time", "tokens"):
+        for threshold in THRESHOLDS:
+            cache = {"type": DISTANCE, "threshold": threshold, "measure": measured}
+            yield Setting(family=f"distance of {measured}", name=f"below {threshold:g}", cache=cache)
 
 
 class Bench:
@@ -98,7 +97,11 @@ class Bench:
 
     def _sampler(self, setting: Setting) -> tuple[Sampler, list[Task]]:
         steps = max(1, round(setting.steps * self.parts.scheduler.num_sampling_steps))
-        changed = {**self.plain, "scheduler": {"num_sampling_steps": steps}, "step_cache": setting.cache}
+        changed: dict[str, Any] = {
+            **self.plain,
+            "scheduler": {"num_sampling_steps": steps},
+            "step_cache": setting.cache,
+        }
         recipe = load_recipe(changed, registry=self.context.registry).job.options  # type: ignore[arg-type]
         known = evolve(
             self.context,
