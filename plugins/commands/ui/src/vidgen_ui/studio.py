@@ -1,0 +1,143 @@
+"""Wishes to clips, with parts that are built once. Each wish is checked as a recipe is before it is made."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+from vidgen import aspect, runfolder, weights
+from vidgen.engine import checkpoint
+from vidgen.engine.parts import Parts, build_parts, shared_context
+from vidgen.engine.sample import NO_PART_OF_A_SAMPLE
+from vidgen.engine.sampler import Sampler, make_sampler
+from vidgen.engine.session import write_recipe
+from vidgen.engine.tasks import Task
+from vidgen.interfaces import Context, Media, Scheduler
+from vidgen.recipe import Recipe, load_recipe
+from vidgen.recipe.load import recipe_hash
+from vidgen.recipe.schema import SampleRecipe
+from vidgen.recipe.source import dump_yaml
+
+from vidgen_ui.uploads import LARGEST, Upload
+from vidgen_ui.wish import asked
+
+Progress = Callable[[str, int, int], None]
+
+
+@frozen(kw_only=True)
+class Order:
+    """A clip that can be made. recipe: of it alone. wish: as it came. settings: what it is made with, for people."""
+
+    recipe: Recipe
+    wish: Mapping[str, Any]
+    settings: Mapping[str, str]
+
+
+class Studio:
+    """recipe: of a sample job; its prompts are replaced by those of the page. Building it takes as long as the weights
+    take to load. Raises: UserError, RunError."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        options: SampleRecipe = recipe.job.options
+        context = shared_context(options, Context(registry=recipe.registry, recipe=recipe.plain()))
+        self._parts = loaded_parts(options, context)
+        self._context = _known(context, self._parts)
+
+    def start(self) -> dict[str, Any]:
+        """What the page begins with: values of its fields, names to choose from, what the model can do."""
+        options: SampleRecipe = self._recipe.job.options
+        return {
+            "model": options.model.type,
+            "weights": str(options.checkpoint or ""),
+            "takes_references": "x_mask" in self._parts.model.conditioning,
+            "largest_file": LARGEST,
+            "resolutions": aspect.resolution_names(),
+            "aspect_ratios": aspect.aspect_ratio_names(),
+            "fields": {
+                "negative_prompt": options.negative_prompt,
+                "image_size": options.image_size,
+                "resolution": options.resolution,
+                "aspect_ratio": options.aspect_ratio,
+                "num_frames": options.num_frames,
+                "num_sampling_steps": self._parts.scheduler.num_sampling_steps,
+                "cfg_scale": self._parts.scheduler.cfg_scale,
+                "seed": options.seed,
+            },
+        }
+
+    def order(self, wish: Mapping[str, Any], uploaded: Callable[[int], Upload]) -> Order:
+        """Check a wish (see `vidgen_ui.wish.asked`). Raises: UserError, RunError, when the clip cannot be made."""
+        recipe = load_recipe(asked(self._recipe.plain(), wish, uploaded), registry=self._recipe.registry)
+        sampler = self._sampler(recipe, lambda *_: None)
+        (task,) = sampler.tasks(Path())
+        sampler.check([task])
+        return Order(recipe=recipe, wish=dict(wish), settings=_settings(task, sampler))
+
+    def make(self, order: Order, folder: Path, progress: Progress, stopped: Callable[[], bool]) -> Media | None:
+        """Write a clip into a fresh folder, and beside it the recipe that makes it again. None: it was stopped.
+        Raises: RunError, UserError; whatever `progress` raises, with nothing half-made left."""
+        # without its folder, so that the same recipe, run again, writes elsewhere
+        plain = {key: value for key, value in order.recipe.plain().items() if key != "outputs"}
+        write_recipe(folder / "recipe.yaml", dump_yaml(plain))
+        made = self._sampler(order.recipe, progress).run(folder, stopped, strict=True)
+        return made[0] if made else None
+
+    def _sampler(self, recipe: Recipe, progress: Progress) -> Sampler:
+        options: SampleRecipe = recipe.job.options
+        scheduler: Scheduler = self._context.components.build(options.scheduler, self._context)
+        settings = {key: value for key, value in recipe.plain().items() if key not in NO_PART_OF_A_SAMPLE}
+        parts = evolve(self._parts, scheduler=scheduler)
+        return make_sampler(parts, options, options, recipe_hash(settings), progress, self._context)
+
+
+def loaded_parts(recipe: SampleRecipe, context: Context) -> Parts:
+    """All parts, with the weights of the recipe's checkpoint, or of the model's own `from_pretrained`.
+
+    Raises: UserError, RunError.
+    """
+    folder = recipe.checkpoint
+    parts = build_parts(recipe, evolve(context, load_weights=folder is None))
+    if folder is not None:
+        found = runfolder.find_checkpoint(folder)
+        wanted = parts.scheduler.prediction_type
+        checkpoint.check_prediction(found, runfolder.read_state(found), recipe.scheduler, wanted)
+        weights.load_into(parts.model, folder, ema=recipe.ema)
+    return parts
+
+
+def _known(context: Context, parts: Parts) -> Context:
+    """What a scheduler that is built later may know, as the first one did."""
+    return evolve(
+        context,
+        rank=parts.parallel.rank,
+        num_ranks=parts.parallel.num_ranks,
+        latent_channels=parts.vae.latent_channels,
+        latent_size=parts.latent_size,
+        latent_stride=parts.vae.stride,
+        text_width=parts.text_encoder.width,
+        text_length=parts.text_encoder.max_length,
+        out_channels=parts.model.out_channels,
+    )
+
+
+def _settings(task: Task, sampler: Sampler) -> dict[str, str]:
+    frames, rows, columns = task.size
+    scheduler = sampler.parts.scheduler
+    return {
+        **({} if task.negative is None else {"negative prompt": task.negative}),
+        "size": f"{rows} x {columns}",
+        "frames": str(frames),
+        "steps": str(scheduler.num_sampling_steps),
+        "guidance": f"{scheduler.cfg_scale:g}",
+        "seed": str(task.seed),
+        **({"given frames": _drawing(task, sampler)} if task.given else {}),
+    }
+
+
+def _drawing(task: Task, sampler: Sampler) -> str:
+    """Of given frames, with files by their names alone."""
+    text = "\n".join(line.strip() for line in sampler.drawing(task).splitlines())
+    for name in task.references:
+        text = text.replace(name, Path(name).name)
+    return text
