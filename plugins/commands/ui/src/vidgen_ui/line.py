@@ -74,7 +74,7 @@ class Line:
         return entry
 
     def cancel(self, number: int) -> None:
-        """A clip that waits is never begun, one that is being made ends with its denoising step, with nothing left of
+        """A clip that waits is never begun, one that is being made ends with its denoising step, with no clip left of
         it; one that is made stays. Raises: KeyError, when there is none of that number."""
         with self._lock:
             entry = self._entries[number]
