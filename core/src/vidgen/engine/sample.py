@@ -1,6 +1,7 @@
 """`job: sample`: prompts to clips."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from attrs import evolve
 from rich.console import Console
@@ -38,7 +39,7 @@ class SampleJob:
         """Sample, write, measure."""
         outputs = self.recipe.outputs
         with owned_folder(outputs), logging_to(outputs) as console, self._session(console) as session:
-            sampler = self._sampler(self._parts(), session)
+            sampler = self._sampler(loaded_parts(self.recipe, self.context), session)
             samples = sampler.run(outputs, lambda: bool(session.stopped), strict=True)
             session.hooks.vidgen_samples_written(step=0, samples=samples)
             if self.recipe.metrics and not session.stopped:
@@ -62,18 +63,24 @@ class SampleJob:
     def _session(self, console: Console) -> Session:
         return Session(RunInfo("sample", self.recipe.outputs), self.recipe.trackers, self.context, console)
 
-    def _parts(self) -> Parts:
-        folder = self.recipe.checkpoint
-        parts = build_parts(self.recipe, evolve(self.context, load_weights=folder is None))
-        if folder is not None:
-            found = runfolder.find_checkpoint(folder)
-            wanted = parts.scheduler.prediction_type
-            checkpoint.check_prediction(found, runfolder.read_state(found), self.recipe.scheduler, wanted)
-            weights.load_into(parts.model, folder, ema=self.recipe.ema)
-        return parts
-
     def _sampler(self, parts: Parts, session: Session) -> Sampler:
-        settings = {key: value for key, value in self.context.recipe.items() if key not in NO_PART_OF_A_SAMPLE}
-        return make_sampler(
-            parts, self.recipe, self.recipe, recipe_hash(settings), session.progress.advance, self.context
-        )
+        settings = settings_hash(self.context.recipe)
+        return make_sampler(parts, self.recipe, self.recipe, settings, session.progress.advance, self.context)
+
+
+def loaded_parts(recipe: SampleRecipe, context: Context) -> Parts:
+    """All parts, with the weights of the recipe's checkpoint, or of the model's own `from_pretrained`. context: see
+    `shared_context`. Raises: UserError, RunError."""
+    folder = recipe.checkpoint
+    parts = build_parts(recipe, evolve(context, load_weights=folder is None))
+    if folder is not None:
+        found = runfolder.find_checkpoint(folder)
+        wanted = parts.scheduler.prediction_type
+        checkpoint.check_prediction(found, runfolder.read_state(found), recipe.scheduler, wanted)
+        weights.load_into(parts.model, folder, ema=recipe.ema)
+    return parts
+
+
+def settings_hash(plain: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that name what all samples of a recipe have in common."""
+    return recipe_hash({key: value for key, value in plain.items() if key not in NO_PART_OF_A_SAMPLE})

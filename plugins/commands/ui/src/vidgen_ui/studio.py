@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve, frozen
-from vidgen import aspect, runfolder, weights
-from vidgen.engine import checkpoint
-from vidgen.engine.parts import Parts, build_parts, shared_context
-from vidgen.engine.sample import NO_PART_OF_A_SAMPLE
+from vidgen import aspect
+from vidgen.engine.parts import Parts, shared_context
+from vidgen.engine.sample import loaded_parts, settings_hash
 from vidgen.engine.sampler import Sampler, make_sampler
 from vidgen.engine.session import write_recipe
 from vidgen.engine.tasks import Task
 from vidgen.interfaces import Context, Media, Scheduler
 from vidgen.recipe import Recipe, load_recipe
-from vidgen.recipe.load import recipe_hash
 from vidgen.recipe.schema import SampleRecipe
 from vidgen.recipe.source import dump_yaml
 
@@ -86,24 +84,8 @@ class Studio:
     def _sampler(self, recipe: Recipe, progress: Progress) -> Sampler:
         options: SampleRecipe = recipe.job.options
         scheduler: Scheduler = self._context.components.build(options.scheduler, self._context)
-        settings = {key: value for key, value in recipe.plain().items() if key not in NO_PART_OF_A_SAMPLE}
         parts = evolve(self._parts, scheduler=scheduler)
-        return make_sampler(parts, options, options, recipe_hash(settings), progress, self._context)
-
-
-def loaded_parts(recipe: SampleRecipe, context: Context) -> Parts:
-    """All parts, with the weights of the recipe's checkpoint, or of the model's own `from_pretrained`.
-
-    Raises: UserError, RunError.
-    """
-    folder = recipe.checkpoint
-    parts = build_parts(recipe, evolve(context, load_weights=folder is None))
-    if folder is not None:
-        found = runfolder.find_checkpoint(folder)
-        wanted = parts.scheduler.prediction_type
-        checkpoint.check_prediction(found, runfolder.read_state(found), recipe.scheduler, wanted)
-        weights.load_into(parts.model, folder, ema=recipe.ema)
-    return parts
+        return make_sampler(parts, options, options, settings_hash(recipe.plain()), progress, self._context)
 
 
 def _known(context: Context, parts: Parts) -> Context:
