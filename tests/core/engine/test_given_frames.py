@@ -239,3 +239,12 @@ def test_ratios_and_sizes_by_name(tmp_path: Path) -> None:
         {**recipe, "num_frames": "4s", "resolution": "240p", "aspect_ratio": "9:16"}
     ).job.options
     assert clip_size(options, options) == (102, 240, 426)
+
+
+def test_the_log_says_how_much_memory_it_took(
+    sample: Callable[..., dict[str, torch.Tensor]], caplog: pytest.LogCaptureFixture
+) -> None:
+    sample()
+    (line,) = [text for text in caplog.text.splitlines() if "peak memory" in text]
+    assert 50 < int(line.partition("peak memory: ")[2].split()[0].replace(",", "")) < 100_000
+    assert line.endswith("MB (process)")

@@ -1,5 +1,6 @@
 """`job: sample`: prompts to clips."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from vidgen import runfolder, weights
 from vidgen.engine import checkpoint
+from vidgen.engine.memory import peak_memory
 from vidgen.engine.parts import Parts, build_on_meta, build_parts, describe, shared_context
 from vidgen.engine.sampler import Sampler, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder
@@ -15,6 +17,7 @@ from vidgen.interfaces import Context, RunInfo
 from vidgen.recipe.load import recipe_hash
 from vidgen.recipe.schema import SampleRecipe
 
+LOG = logging.getLogger("vidgen")
 NO_PART_OF_A_SAMPLE = (
     *("prompts", "prompt_path", "num_samples", "batch_size", "trackers", "metrics", "start_index", "end_index"),
     *("sample_name", "prompt_as_path", "reference_path", "mask_strategy", "mask_strategy_format", "allow_download"),
@@ -41,6 +44,8 @@ class SampleJob:
         with owned_folder(outputs), logging_to(outputs) as console, self._session(console) as session:
             sampler = self._sampler(loaded_parts(self.recipe, self.context), session)
             samples = sampler.run(outputs, lambda: bool(session.stopped), strict=True)
+            peak = peak_memory(sampler.parts.device)
+            LOG.info("peak memory: %s", ", ".join(f"{megabytes:,.0f} MB ({what})" for what, megabytes in peak.items()))
             session.hooks.vidgen_samples_written(step=0, samples=samples)
             if self.recipe.metrics and not session.stopped:
                 session.scores(0, measure(self.recipe, samples, self.context))
