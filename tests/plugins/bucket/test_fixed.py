@@ -88,7 +88,7 @@ def test_batches_are_made_when_asked_for():
     frames = pa.array(np.full(1_000_001, 9, dtype=np.int32))
     plan = make().plan(pa.table({"num_frames": frames}), epoch=0, num_ranks=1)
     assert len(plan) == 333_333
-    arrays = [value for value in vars(plan).values() if isinstance(value, np.ndarray)]
+    arrays = [value for value in plan._make.args if isinstance(value, np.ndarray)]
     assert [array.nbytes for array in arrays] == [4_000_004]
     assert len(plan[333_332]) == 3
 

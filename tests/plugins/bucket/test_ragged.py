@@ -160,15 +160,15 @@ def test_a_slice_is_the_same_batches(make: Callable[..., Any]) -> None:
 
 def test_rows_of_one_batch_are_near_in_size() -> None:
     rows = mixture(3000)
-    sorted_, chance = (make_pad(window=window).plan(rows, 0, 1).padded_share() for window in (64, 1))
+    sorted_, chance = (make_pad(window=window).epoch(rows, 0, 1).padded_share() for window in (64, 1))
     assert sorted_ < 0.2 < chance
 
 
 def test_the_padded_share_is_what_the_largest_sizes_leave_over() -> None:
     rows = table([(1, 32, 48), (5, 16, 64), (1, 64, 64)])
-    plan = make_pad(batch_size=3).plan(rows, 0, 1)
+    made = make_pad(batch_size=3).epoch(rows, 0, 1)
     filled = 32 * 48 + 4 * 16 * 64 + 64 * 64
-    assert plan.padded_share() == pytest.approx(1 - filled / (3 * 4 * 64 * 64))
+    assert made.padded_share() == pytest.approx(1 - filled / (3 * 4 * 64 * 64))
 
 
 def test_no_pack_exceeds_its_budget_and_few_leave_much_of_it() -> None:

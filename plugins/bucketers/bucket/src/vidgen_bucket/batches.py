@@ -5,10 +5,10 @@ Kept out: which bucket a row is in (`vidgen_bucket.place`).
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Protocol, overload
+from typing import Protocol
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
 from numpy.typing import NDArray
 from vidgen.interfaces import Bucket, Request
 from vidgen.rng import numpy_generator
@@ -154,44 +154,20 @@ class Epoch:
         begin = self.begins[batch]
         return self.rows[begin : begin + self.groups.sizes[self.group[batch]]]
 
-    def for_ranks(self, num_ranks: int, drop_last: bool) -> Places:
-        """Numbers of the batches to make, a multiple of the ranks: the last ones are left out or the first repeated."""
-        steps = len(self) // num_ranks if drop_last else -(-len(self) // num_ranks)
-        return _repeated(np.arange(len(self), dtype=np.int32), steps * num_ranks)
-
-
-@frozen(eq=False)
-class Batches(Sequence[tuple[Request, ...]]):
-    """Batches of an epoch; each is made when it is asked for, a slice is as lazy as the whole.
-
-    numbers: of the batches, in order. address: of the draws of rows that stand in: seed, epoch.
-    """
-
-    epoch: Epoch
-    numbers: Places
-    address: tuple[int, int]
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    @overload
-    def __getitem__(self, index: int) -> tuple[Request, ...]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "Batches": ...
-
-    def __getitem__(self, index: int | slice) -> "tuple[Request, ...] | Batches":
-        if isinstance(index, slice):
-            return evolve(self, numbers=self.numbers[index])
-        number = int(self.numbers[index])
-        bucket, rows = self.epoch.bucket(number), self.epoch.batch_rows(number)
-        members = self.epoch.groups.members(self.epoch.group[number])
-        seed, epoch = self.address
+    def batch(self, seed: int, epoch: int, number: int) -> tuple[Request, ...]:
+        """A batch's requests. seed, epoch: where rows that stand in are drawn."""
+        bucket, rows = self.bucket(number), self.batch_rows(number)
+        members = self.groups.members(self.group[number])
         spares = numpy_generator(seed, "spares", epoch, number).choice(members, (len(rows), SPARES))
         return tuple(
             Request(row, bucket.num_frames, bucket.size, tuple(others))
             for row, others in zip(rows.tolist(), spares.tolist(), strict=True)
         )
+
+    def for_ranks(self, num_ranks: int, drop_last: bool) -> Places:
+        """Numbers of the batches to make, a multiple of the ranks: the last ones are left out or the first repeated."""
+        steps = len(self) // num_ranks if drop_last else -(-len(self) // num_ranks)
+        return _repeated(np.arange(len(self), dtype=np.int32), steps * num_ranks)
 
 
 def _repeated(rows: Places, count: int) -> Places:

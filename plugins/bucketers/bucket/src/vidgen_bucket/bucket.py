@@ -3,19 +3,20 @@
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.compute as pc
 from attrs import frozen
 from numpy.typing import NDArray
-from vidgen.bucketing import counts, table_of_counts
+from vidgen.bucketing import LazyBatches, counts, table_of_counts
 from vidgen.errors import UserError
 from vidgen.interfaces import Assignment, Bucket, Context, Size3
 
 from vidgen_bucket import BucketOptions
 from vidgen_bucket.balance import Balance
-from vidgen_bucket.batches import Batches, Epoch, Groups, InOrder, Order, Shuffled, group, make_batches
+from vidgen_bucket.batches import Epoch, Groups, InOrder, Order, Shuffled, group, make_batches
 from vidgen_bucket.draws import RowDraws
 from vidgen_bucket.levels import Level, buckets_of, custom_resolution, walk
 from vidgen_bucket.place import ENOUGH, Shapes, place
@@ -59,7 +60,7 @@ class LevelBucketer:
             bucket[first : first + CHUNK], reason[first : first + CHUNK] = placed.bucket, placed.reason
         return Assignment(buckets=self.buckets, bucket=bucket, reasons=self._reasons(), reason=reason)
 
-    def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> Batches:
+    def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> LazyBatches:
         """The batches of an epoch. With another number of ranks they are the same but for the last step.
 
         Raises: UserError, when no step can be filled on every rank, or the autoencoder cannot take a bucket's clips.
@@ -73,7 +74,7 @@ class LevelBucketer:
         if not len(numbers):
             raise UserError(self._too_few(assignment, groups, num_ranks))
         _report_left_over(made, numbers)
-        return Batches(made, numbers, (self.seed, epoch))
+        return LazyBatches(partial(made.batch, self.seed, epoch), numbers)
 
     def suggest(self, table: "pa.Table") -> dict[str, Any]:
         """A bucketer section for a recipe, as plain data, whose resolutions and numbers of frames suit the table.

@@ -1,11 +1,11 @@
 """Batches of one size: which rows can be used, in which order, how many to a batch."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, overload
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from vidgen.bucketing import counts, table_of_counts
+from vidgen.bucketing import LazyBatches, counts, table_of_counts
 from vidgen.errors import UserError
 from vidgen.interfaces import Assignment, Bucket, Context, Request
 from vidgen.rng import numpy_generator
@@ -67,7 +67,7 @@ class FixedBucketer:
         placed = np.where(reason < 0, 0, -1).astype(np.int8)
         return Assignment(buckets=(bucket,), bucket=placed, reasons=reasons, reason=reason)
 
-    def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> "Batches":
+    def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> LazyBatches:
         """All full batches of an epoch, made when asked for. Rows are dealt to the ranks in turn, batch by batch.
 
         Raises: UserError, when no step can be filled on every rank.
@@ -80,9 +80,9 @@ class FixedBucketer:
         if self.options.shuffle:
             numpy_generator(self.seed, "shuffle", epoch).shuffle(rows)
         steps = len(rows) // step if self.options.drop_last else -(-len(rows) // step)
-        return Batches(rows, self, range(steps * num_ranks), epoch)
+        return LazyBatches(partial(self.batch, rows, epoch), range(steps * num_ranks))
 
-    def batch(self, rows: Rows, index: int, epoch: int) -> tuple[Request, ...]:
+    def batch(self, rows: Rows, epoch: int, index: int) -> tuple[Request, ...]:
         """Batch `index` of an epoch that goes through `rows` in order, and starts over when they end."""
         places = np.arange(index * self.batch_size, (index + 1) * self.batch_size) % len(rows)
         spares = numpy_generator(self.seed, "spares", epoch, index).choice(rows, (self.batch_size, SPARES))
@@ -98,30 +98,6 @@ class FixedBucketer:
         if (assignment.bucket < 0).any() and self.num_frames > 1:
             advice += "; a smaller num_frames keeps shorter videos, num_frames: 1 keeps still images"
         return "\n".join(["not enough rows to fill one step on every rank:", table, f"{advice}."])
-
-
-class Batches(Sequence[tuple[Request, ...]]):
-    """The batches of an epoch; each is made when it is asked for, a slice is as lazy as the whole."""
-
-    def __init__(self, rows: Rows, bucketer: FixedBucketer, indices: range, epoch: int) -> None:
-        self._rows = rows
-        self._bucketer = bucketer
-        self._indices = indices
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    @overload
-    def __getitem__(self, index: int) -> tuple[Request, ...]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "Batches": ...
-
-    def __getitem__(self, index: int | slice) -> "tuple[Request, ...] | Batches":
-        if isinstance(index, slice):
-            return Batches(self._rows, self._bucketer, self._indices[index], self._epoch)
-        return self._bucketer.batch(self._rows, self._indices[index], self._epoch)
 
 
 def build(options: FixedOptions, context: Context) -> FixedBucketer:

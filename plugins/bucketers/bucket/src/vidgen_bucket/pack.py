@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
+from vidgen.bucketing import LazyBatches
 from vidgen.interfaces import Assignment, Context
 
 from vidgen_bucket import PackOptions
 from vidgen_bucket.native import NativeSizes, native_sizes
-from vidgen_bucket.ragged import Ordering, RaggedBatches, ragged_batches, tokens_of
+from vidgen_bucket.ragged import Ordering, ragged_epoch, tokens_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +39,7 @@ class PackBucketer:
         """One bucket for each size, the same in every epoch; no clip has more tokens than a batch may have."""
         return self.sizes.assign(table)
 
-    def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> RaggedBatches:
+    def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> LazyBatches:
         """The batches of an epoch; with another number of ranks they are the same but for the last step.
 
         Raises: UserError, when no step can be filled on every rank.
@@ -53,12 +54,12 @@ class PackBucketer:
         batches = [batch for window in packed for batch in window]
         ends = np.cumsum([0, *map(len, batches)])
         members = np.concatenate([np.empty(0, np.int64), *(np.asarray(batch, np.int64) for batch in batches)])
-        made = ragged_batches(
+        made = ragged_epoch(
             assignment, rows[members], ends, address=(self.seed, epoch), ranks=num_ranks, options=self.order
         )
         fill = of_row.sum() / (self.budget * len(batches))
         LOG.info("pack: %d batches, filled to %.1f %% of %d tokens", len(batches), 100 * fill, self.budget)
-        return made
+        return made.batches
 
     def tokens(self, assignment: Assignment, rows: NDArray[np.integer]) -> NDArray[np.int64]:
         """Tokens of the clip of each row."""

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
+from vidgen.bucketing import LazyBatches
 from vidgen.errors import UserError
 from vidgen.interfaces import Assignment, Context
 
 from vidgen_bucket import PadOptions
 from vidgen_bucket.native import NativeSizes, native_sizes
-from vidgen_bucket.ragged import Ordering, RaggedBatches, ragged_batches
+from vidgen_bucket.ragged import Ordering, RaggedEpoch, ragged_epoch
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,20 +36,24 @@ class PadBucketer:
         """One bucket for each size, the same in every epoch."""
         return self.sizes.assign(table)
 
-    def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> RaggedBatches:
+    def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> LazyBatches:
         """The batches of an epoch; with another number of ranks they are the same but for the last step.
 
         Raises: UserError, when no step can be filled on every rank.
         """
+        made = self.epoch(table, epoch, num_ranks)
+        LOG.info("pad: %d batches, %.1f %% of their pixels are padding", len(made.ends) - 1, 100 * made.padded_share())
+        return made.batches
+
+    def epoch(self, table: "pa.Table", epoch: int, num_ranks: int) -> RaggedEpoch:
+        """The same as numbers."""
         assignment = self.assign(table, epoch)
         rows = self.order.rows(assignment, self.seed, epoch)
         found = len(rows) // self.batch_size if self.order.drop_last else -(-len(rows) // self.batch_size)
         rows = np.resize(rows, found * self.batch_size)
         ends = np.arange(found + 1) * self.batch_size
         rows = rows[self._by_size(assignment, rows)]
-        made = ragged_batches(assignment, rows, ends, address=(self.seed, epoch), ranks=num_ranks, options=self.order)
-        LOG.info("pad: %d batches, %.1f %% of their pixels are padding", found, 100 * made.padded_share())
-        return made
+        return ragged_epoch(assignment, rows, ends, address=(self.seed, epoch), ranks=num_ranks, options=self.order)
 
     def _by_size(self, assignment: Assignment, rows: NDArray[np.integer]) -> NDArray[np.integer]:
         """An order of rows: within each window those alike next to each other."""

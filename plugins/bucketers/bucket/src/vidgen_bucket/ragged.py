@@ -1,12 +1,9 @@
 """Batches of clips of different sizes, as numbers: which rows lie in which batch, made into requests when asked for."""
 
-from collections.abc import Sequence
-from typing import overload
-
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
 from numpy.typing import NDArray
-from vidgen.bucketing import counts, table_of_counts
+from vidgen.bucketing import LazyBatches, counts, table_of_counts
 from vidgen.errors import UserError
 from vidgen.interfaces import Assignment, Bucket, Request, Size3
 from vidgen.rng import numpy_generator
@@ -17,8 +14,8 @@ Places = NDArray[np.integer]
 
 
 @frozen(kw_only=True, eq=False)
-class RaggedBatches(Sequence[tuple[Request, ...]]):
-    """Batches of an epoch; each is made when it is asked for, a slice is as lazy as the whole.
+class RaggedEpoch:
+    """An epoch's batches as numbers.
 
     assignment: of all rows. groups: its rows by bucket; group_of: (buckets,), the group of each bucket. rows: of all
     batches. ends: (batches + 1,) where in `rows` each begins and ends. numbers: of the batches, in order. seed, epoch:
@@ -34,19 +31,13 @@ class RaggedBatches(Sequence[tuple[Request, ...]]):
     seed: int
     epoch: int
 
-    def __len__(self) -> int:
-        return len(self.numbers)
+    @property
+    def batches(self) -> LazyBatches:
+        """All of them, in order."""
+        return LazyBatches(self.batch, self.numbers)
 
-    @overload
-    def __getitem__(self, index: int) -> tuple[Request, ...]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "RaggedBatches": ...
-
-    def __getitem__(self, index: int | slice) -> "tuple[Request, ...] | RaggedBatches":
-        if isinstance(index, slice):
-            return evolve(self, numbers=self.numbers[index])
-        number = int(self.numbers[index])
+    def batch(self, number: int) -> tuple[Request, ...]:
+        """A batch's requests."""
         generator = numpy_generator(self.seed, "spares", self.epoch, number)
         rows = self.rows[self.ends[number] : self.ends[number + 1]].tolist()
         return tuple(self._request(row, generator) for row in rows)
@@ -70,9 +61,9 @@ class RaggedBatches(Sequence[tuple[Request, ...]]):
         return 1 - float(sizes.prod(axis=1).sum() / largest.sum())
 
 
-def ragged_batches(
+def ragged_epoch(
     assignment: Assignment, rows: Places, ends: Places, *, address: tuple[int, int], ranks: int, options: "Ordering"
-) -> RaggedBatches:
+) -> RaggedEpoch:
     """All batches, in another order in every epoch, as many as the ranks take. address: seed and epoch.
 
     Raises: UserError, when no step can be filled on every rank.
@@ -90,7 +81,7 @@ def ragged_batches(
         )
     groups = group(assignment.buckets, assignment.bucket)
     order = numpy_generator(seed, "order of batches", epoch).permutation(found) if options.shuffle else np.arange(found)
-    return RaggedBatches(
+    return RaggedEpoch(
         assignment=assignment,
         groups=groups,
         group_of=np.argsort(groups.bucket),  # which inverts it: every bucket has rows

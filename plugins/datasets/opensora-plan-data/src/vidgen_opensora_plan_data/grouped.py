@@ -1,10 +1,11 @@
 """`grouped`: Open-Sora-Plan's batches, of samples of one shape or of any."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, overload
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from vidgen.bucketing import counts, table_of_counts
+from vidgen.bucketing import LazyBatches, counts, table_of_counts
 from vidgen.errors import UserError
 from vidgen.interfaces import Assignment, Bucket, Context, Request
 from vidgen.rng import numpy_generator
@@ -42,7 +43,7 @@ class GroupedBucketer:
         reason = np.where(shapes.of_row < 0, 0, -1)
         return Assignment(buckets=buckets, bucket=shapes.of_row, reasons=(UNKNOWN,), reason=reason)
 
-    def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> "Batches":
+    def plan(self, table: "pa.Table", epoch: int, num_ranks: int) -> LazyBatches:
         """All batches of an epoch, made when asked for; the last step is filled up with repeats.
 
         Raises: UserError, when the table tells the shape of no row.
@@ -60,7 +61,8 @@ class GroupedBucketer:
             permute=rng.permutation,
             choose=lambda count: int(rng.integers(count)),
         )
-        return Batches(rows[places].reshape(-1, self.batch_size), shapes, self.seed, epoch)
+        batches = rows[places].reshape(-1, self.batch_size)
+        return LazyBatches(Epoch(batches, shapes, self.seed, epoch).batch, range(len(batches)))
 
     def _bucket(self, size: Sequence[int]) -> Bucket:
         frames, rows, columns = size
@@ -74,35 +76,24 @@ class GroupedBucketer:
         )
 
 
-class Batches(Sequence[tuple[Request, ...]]):
-    """The batches of an epoch, rows (batches, batch size); requests are made when asked for, a slice is as lazy."""
+class Epoch:
+    """An epoch's batches as numbers: rows (batches, batch size)."""
 
-    def __init__(self, rows: Rows, shapes: Shapes, seed: int, epoch: int, numbers: range | None = None) -> None:
-        """numbers: of the batches among all of the epoch; None: all."""
+    def __init__(self, rows: Rows, shapes: Shapes, seed: int, epoch: int) -> None:
         self._rows, self._shapes, self._seed, self._epoch = rows, shapes, seed, epoch
-        self._numbers = range(len(rows)) if numbers is None else numbers
-        self._members: list[Rows] | None = None
 
-    def __len__(self) -> int:
-        return len(self._numbers)
+    @cached_property
+    def _members(self) -> list[Rows]:
+        return self._shapes.members()
 
-    @overload
-    def __getitem__(self, index: int) -> tuple[Request, ...]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "Batches": ...
-
-    def __getitem__(self, index: int | slice) -> "tuple[Request, ...] | Batches":
-        if isinstance(index, slice):
-            return Batches(self._rows, self._shapes, self._seed, self._epoch, self._numbers[index])
-        number = self._numbers[index]
+    def batch(self, number: int) -> tuple[Request, ...]:
+        """A batch's requests."""
         rng = numpy_generator(self._seed, "spares", self._epoch, number)
         return tuple(self._request(row, rng) for row in self._rows[number].tolist())
 
     def _request(self, row: int, rng: np.random.Generator) -> Request:
         shape = self._shapes.of_row[row]
         frames, height, width = self._shapes.sizes[shape].tolist()
-        self._members = self._members or self._shapes.members()
         others = rng.choice(self._members[shape], SPARES).tolist()
         return Request(row, frames, (height, width), tuple(other for other in others if other != row))
 
