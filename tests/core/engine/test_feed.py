@@ -191,6 +191,15 @@ def test_a_killed_worker_is_replaced_and_its_sample_named(feed: Callable[..., Fe
     assert (record["row"], record["reason"]) == (5, "row 5 (counting from 0): the process that read it died")
 
 
+def test_slow_samples_after_a_restart_are_waited_for(feed: Callable[..., Feed], tmp_path: Path) -> None:
+    """What a dead worker was at says nothing of those that come after it."""
+    deeds: dict[int, Deed] = {row: lambda: time.sleep(1.5) for row in (6, 8)}
+    dataset = Rows({**deeds, 5: lambda: os.kill(os.getpid(), signal.SIGKILL)})
+    batches = list(feed(dataset, Asks(6), num_workers=2))
+    assert rows(batches) == [(0, 1), (2, 3), (4, 105), (6, 7), (8, 9), (10, 11)]
+    assert [record["row"] for record in records(tmp_path)] == [5]
+
+
 def test_a_worker_that_dies_never_interrupts_a_step(feed: Callable[..., Feed]) -> None:
     """torch's DataLoader raises from a signal handler wherever the main process is; the feed waits to be asked."""
     dataset = Rows({7: lambda: os.kill(os.getpid(), signal.SIGKILL)})

@@ -54,8 +54,7 @@ class Feed:
         self._dataset, self._asks, self._options, self._stand_ins = dataset, asks, options, stand_ins
         self._pin = device.type == "cuda"
         self._bad_samples = BadSamples(outputs, rows=dataset.table.num_rows, max_fraction=options.max_bad_fraction)
-        self._posts = Posts(options.num_workers)
-        self._reader = Reader(dataset, seed, lookup, limit=options.sample_timeout, posts=self._posts)
+        self._seed, self._lookup = seed, lookup
 
     def __iter__(self) -> Iterator[Batch]:
         """Raises: RunError or UserError, when too many samples are bad, all of a batch, or workers keep dying."""
@@ -88,8 +87,9 @@ class Feed:
     def _another(self, missed: Missed, delivered: int) -> Batch:
         """In place of a batch of which nothing can be read, of a bucket with one bad row, say: a batch that follows
         it in the order, so that ranks stay in step. Raises: RunError or UserError, when none of them can be read."""
+        reader = self._reader(Posts(0))
         for asks in islice(_Candidates(self._asks, delivered, self._bad_samples, True), NEIGHBOURS):
-            batch = collate([self._reader[evolve(ask, position=missed.following)] for ask in asks])
+            batch = collate([reader[evolve(ask, position=missed.following)] for ask in asks])
             if isinstance(batch, Batch):
                 return batch
         raise self._bad_samples.summary("a batch of which no sample, and none that could stand in, can be read")
@@ -108,7 +108,8 @@ class Feed:
     def _read(self, skip: int) -> Iterator[Batch | Missed]:
         """Answers from number `skip` on. Raises: _WorkerLost."""
         handler = signal.getsignal(signal.SIGCHLD)
-        answers = iter(self._loader(skip))
+        posts = Posts(self._options.num_workers)  # new ones: nobody clears those of workers that died
+        answers = iter(self._loader(skip, posts))
         if self._options.num_workers:
             # torch would raise wherever the main process is when a worker dies, in the middle of a step, too.
             _restore(handler)
@@ -118,15 +119,18 @@ class Feed:
             except StopIteration:
                 return
             except (RuntimeError, OSError, EOFError) as error:
-                self._check_workers(error, skip)
+                self._check_workers(error, skip, posts)
                 continue
             skip += 1
             yield answer
 
-    def _loader(self, skip: int) -> "DataLoader[Any]":
+    def _reader(self, posts: Posts) -> Reader:
+        return Reader(self._dataset, self._seed, self._lookup, limit=self._options.sample_timeout, posts=posts)
+
+    def _loader(self, skip: int, posts: Posts) -> "DataLoader[Any]":
         workers = self._options.num_workers
         return DataLoader(
-            self._reader,  # type: ignore[arg-type]  # asks are its indices
+            self._reader(posts),  # type: ignore[arg-type]  # asks are its indices
             batch_sampler=_Candidates(self._asks, skip, self._bad_samples, self._stand_ins),  # type: ignore[arg-type]
             collate_fn=collate,
             num_workers=workers,
@@ -136,7 +140,7 @@ class Feed:
             generator=torch.Generator(),  # its own, so that starting workers draws nothing from the global one
         )
 
-    def _check_workers(self, error: Exception, number: int) -> None:
+    def _check_workers(self, error: Exception, number: int, posts: Posts) -> None:
         """After an error while waiting for batch `number`: returns when all live and are at work.
 
         Raises: _WorkerLost, when one died, or has been at one sample for far too long; the error, when it is another.
@@ -148,7 +152,7 @@ class Feed:
         limit = PATIENCE * (self._options.sample_timeout or inf)
         suspects = [
             (row, "died" if pid not in alive else f"was stuck for {seconds:.0f} s")
-            for pid, row, seconds in self._posts.read()
+            for pid, row, seconds in posts.read()
             if pid not in alive or seconds > limit
         ]
         if suspects or cut_off or "exited unexpectedly" in str(error):
