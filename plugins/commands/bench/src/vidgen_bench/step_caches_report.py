@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Sequence
 from math import isfinite
 from pathlib import Path
-from statistics import median
 
 import attrs
 from matplotlib.axes import Axes
@@ -68,12 +67,12 @@ def _lines(axes: Axes, figures: Sequence[Figure], loss: Callable[[Figure], float
 
 def _table(figures: Sequence[Figure]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("way", overflow="fold")
-    for column in ("seconds per sample", "times as fast", "PSNR", "worst clip"):
+    table.add_column("way", no_wrap=True)
+    for column in ("s per clip", "speed", "PSNR", "worst"):
         table.add_column(column, justify="right")
     for one in figures:
         numbers = (
-            f"{median(one.seconds):.3g}",
+            f"{min(one.seconds):.3g}",
             f"{one.speed(figures[0]):.2f}",
             f"{one.loss:.1f}",
             f"{min(one.psnr):.1f}",
