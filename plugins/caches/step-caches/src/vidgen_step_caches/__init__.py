@@ -47,7 +47,7 @@ class DistanceOptions:
     """Keys allowed beside `type: timestep-distance`."""
 
     threshold: float = option(
-        0.1,
+        0.075,
         "Changes that add up to less leave the blocks out; 0 never does.",
         validator=validators.and_(validators.ge(0), validators.lt(float("inf"))),
     )
