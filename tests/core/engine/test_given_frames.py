@@ -50,6 +50,11 @@ def video(tmp_path: Path) -> Path:
     return media.write(tmp_path / "video", frames, 8.0, {})
 
 
+def alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Up to the last bit of arithmetic, which may depend on where in memory numbers lie, after the video codec."""
+    return int((one.int() - other.int()).abs().max()) <= 4
+
+
 def greys(clip: torch.Tensor) -> list[float]:
     return [round(value, -1) for value in clip.float().mean(dim=(0, 2, 3)).tolist()]
 
@@ -66,7 +71,7 @@ def test_a_picture_stands_where_it_is_put_in_both_forms(
     behind = sample("suffix", prompts=[suffix])["sample_0000"]
     red = named[0].float().mean(dim=(1, 2))
     assert (red[frame] - 200).abs() < 8 and all((red[i] - 200).abs() > 8 for i in range(6) if i != frame)
-    assert torch.equal(named, texts)
+    assert alike(named, texts)
     assert (behind[:, frame].float().mean(dim=(1, 2)) - torch.tensor([200.0, 40, 90])).abs().max() < 8
 
 
@@ -80,7 +85,7 @@ def test_clips_of_a_long_video_share_their_ends(sample: Callable[..., dict[str, 
     alone = sample("alone")["sample_0000"]
     long = sample("long", loop=3, condition_frame_length=2)["sample_0000"]
     assert long.shape[1] == 3 * (6 - 2) + 2
-    assert (long[:, :6].int() - alone.int()).abs().max() <= 4
+    assert alike(long[:, :6], alone)
     other = sample("other", loop=3, condition_frame_length=4)["sample_0000"]
     assert other.shape[1] == 3 * (6 - 4) + 4
 
@@ -115,7 +120,7 @@ def test_part_of_the_prompts_can_be_made_and_each_is_the_same_as_among_all(
     prompts = ["a red circle", "a blue square", "a green triangle"]
     everything = sample("all", prompts=prompts)
     part = sample("part", prompts=prompts, start_index=1, end_index=2)
-    assert list(part) == ["sample_0001"] and torch.equal(part["sample_0001"], everything["sample_0001"])
+    assert list(part) == ["sample_0001"] and alike(part["sample_0001"], everything["sample_0001"])
 
 
 def test_files_may_be_called_by_their_prompts(sample: Callable[..., dict[str, torch.Tensor]], tmp_path: Path) -> None:
