@@ -253,3 +253,14 @@ def test_the_log_says_how_much_memory_it_took(
     (line,) = [text for text in caplog.text.splitlines() if "peak memory" in text]
     assert 50 < int(line.partition("peak memory: ")[2].split()[0].replace(",", "")) < 100_000
     assert line.endswith("MB (process)")
+
+
+@pytest.mark.parametrize("job", ["sample", "train"])
+def test_a_metric_that_compares_is_refused_before_anything_is_made(trained: Path, tmp_path: Path, job: str) -> None:
+    wanted = {"prompts": [PROMPT], "metrics": [{"type": "psnr"}]}
+    recipe = {"job": "sample", "checkpoint": str(trained), **wanted}
+    if job == "train":
+        recipe = merged(RECIPE, {**CHANGES, "sample": wanted})
+    with pytest.raises(UserError, match="psnr compares clips with references, and samples have none"):
+        vidgen.run(vidgen.load_recipe({**recipe, "outputs": str(tmp_path / "made")}))
+    assert not list(tmp_path.rglob("*.mp4"))

@@ -11,7 +11,7 @@ from vidgen import runfolder, weights
 from vidgen.engine import checkpoint
 from vidgen.engine.memory import peak_memory
 from vidgen.engine.parts import Parts, build_on_meta, build_parts, describe, shared_context
-from vidgen.engine.sampler import Sampler, make_sampler, measure
+from vidgen.engine.sampler import Sampler, build_metrics, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder
 from vidgen.interfaces import Context, RunInfo
 from vidgen.recipe.load import recipe_hash
@@ -41,6 +41,7 @@ class SampleJob:
     def run(self) -> None:
         """Sample, write, measure."""
         outputs = self.recipe.outputs
+        build_metrics(self.recipe, self.context)
         with owned_folder(outputs), logging_to(outputs) as console, self._session(console) as session:
             sampler = self._sampler(loaded_parts(self.recipe, self.context), session)
             samples = sampler.run(outputs, lambda: bool(session.stopped), strict=True)

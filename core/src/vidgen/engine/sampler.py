@@ -174,11 +174,24 @@ def make_sampler(
     return Sampler(parts=parts, options=options, recipe=recipe, recipe_hash=recipe_hash, generation=generation)
 
 
+def build_metrics(options: SampleOptions, context: Context) -> list[Metric]:
+    """Fresh metrics, as the options name them. Raises: UserError, for one that compares: samples have no references."""
+    metrics: list[Metric] = []
+    for selection in options.metrics:
+        metric: Metric = context.components.build(selection, context)
+        if metric.needs_reference:
+            raise UserError(
+                f"metrics: {selection.type} compares clips with references, and samples have none: leave it out here, "
+                "and measure the written clips by job: evaluate, with references"
+            )
+        metrics.append(metric)
+    return metrics
+
+
 def measure(options: SampleOptions, samples: Sequence[Media], context: Context) -> dict[str, float]:
     """What the options' metrics say of clips as they lie on disk."""
     scores: dict[str, float] = {}
-    for selection in options.metrics:
-        metric: Metric = context.components.build(selection, context)
+    for metric in build_metrics(options, context):
         for sample in samples:
             metric.update(media.read(sample.path, options.upscale, sample.size[1:]), sample.prompt)
         scores |= metric.compute()

@@ -37,7 +37,7 @@ from vidgen.engine.parts import (
     shared_context,
     tokens,
 )
-from vidgen.engine.sampler import make_sampler, measure
+from vidgen.engine.sampler import build_metrics, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
 from vidgen.engine.tasks import clip_size
 from vidgen.engine.window import Window
@@ -106,6 +106,8 @@ class Training:
         if recipe.grad_checkpoint:
             checkpoint_blocks(self.model)
         self.parallel.prepare(self.model, self.optimizer)
+        if recipe.sample is not None:
+            build_metrics(recipe.sample, context)  # refused now, and not at the first sampling
         known = data_context(context, self.parts)
         self.dataset = build_dataset(known, recipe)
         self.stream = make_stream(recipe, known, self.dataset, self.parts, self.position)
