@@ -27,8 +27,8 @@ def read_frames(path: Path, size: Size2, piece: int) -> Iterator[Tensor]:
     waiting: list[Tensor] = []
     empty = True
     try:
-        for picture in _still(path) if path.suffix.lower() in STILLS else _video(path):
-            waiting.append(_covering(picture, size))
+        for picture in still_pictures(path) if path.suffix.lower() in STILLS else video_pictures(path):
+            waiting.append(covering(picture, size))
             empty = False
             if len(waiting) == piece:
                 yield torch.stack(waiting, dim=1)
@@ -52,12 +52,14 @@ def count_frames(path: Path) -> int:
         raise RunError(f"{path} cannot be read as a video ({error})") from error
 
 
-def _still(path: Path) -> Iterator[np.ndarray]:
+def still_pictures(path: Path) -> Iterator[np.ndarray]:
+    """The one picture of a file, upright, (H, W, 3) uint8 RGB. Raises: what Pillow does."""
     with Image.open(path) as image:
         yield np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
-def _video(path: Path) -> Iterator[np.ndarray]:
+def video_pictures(path: Path) -> Iterator[np.ndarray]:
+    """All frames of a video, upright, (H, W, 3) uint8 RGB. Raises: what PyAV does; RunError, without a video stream."""
     with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
         if not container.streams.video:
             raise RunError(f"{path} has no video stream")
@@ -67,13 +69,18 @@ def _video(path: Path) -> Iterator[np.ndarray]:
             yield np.rot90(frame.to_ndarray(format="rgb24"), turn)
 
 
-def _covering(pixels: np.ndarray, size: Size2) -> Tensor:
-    """(H, W, 3) to (3, *size)."""
+def covering(pixels: np.ndarray, size: Size2) -> Tensor:
+    """(H, W, 3) to (3, *size), uint8: scaled until it covers, the centre cut out."""
     frame = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
     scale = max(new / old for new, old in zip(size, frame.shape[1:], strict=True))
     scaled = [max(round(old * scale), new) for new, old in zip(size, frame.shape[1:], strict=True)]
     if scaled != list(frame.shape[1:]):
         large = interpolate(frame[None].float(), scaled, mode="bilinear", antialias=True)[0]
         frame = large.add(0.5).clamp(0, 255).to(torch.uint8)
-    top, left = ((old - new) // 2 for old, new in zip(scaled, size, strict=True))
-    return frame[:, top : top + size[0], left : left + size[1]]
+    return centre(frame, size)
+
+
+def centre(frames: Tensor, size: Size2) -> Tensor:
+    """(..., H, W) to (..., *size), as much cut off on both sides."""
+    top, left = ((old - new) // 2 for old, new in zip(frames.shape[-2:], size, strict=True))
+    return frames[..., top : top + size[0], left : left + size[1]]

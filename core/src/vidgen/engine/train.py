@@ -97,6 +97,7 @@ class Training:
         self.parallel = self.parts.parallel
         self.optimizer = make_optimizer(self.model, recipe.optimizer)
         self.ema = Ema(self.model, recipe.ema.decay) if recipe.ema else None
+        self._mask_ratios = complete_ratios(recipe.mask_ratios) if recipe.mask_ratios is not None else None
         self.window = Window(self.parts.device, recipe.max_loss_ratio)
         self.clock = Clock()
         self.step, self.epoch, self.position = 0, 0, Position()
@@ -171,13 +172,13 @@ class Training:
 
     def _given_frames(self, batch: Batch, draws: Draws, x: Tensor) -> Tensor | None:
         """Which latent frames are learned, (B, T) bool on the device; None where all are."""
-        ratios = self.recipe.mask_ratios
+        ratios = self._mask_ratios
         if ratios is None:
             return None
         mask = torch.ones(len(x), x.shape[2], dtype=torch.bool)
         for row, size in enumerate(batch.sizes):
             frames = self.parts.vae.latent_size(size)[0]
-            drawn = training_mask(complete_ratios(ratios), frames, draws[row])[0]
+            drawn = training_mask(ratios, frames, draws[row])[0]
             mask[row, :frames] = drawn if drawn.any() else True  # a clip of which all is given teaches nothing
         return mask.to(x.device, non_blocking=True)
 

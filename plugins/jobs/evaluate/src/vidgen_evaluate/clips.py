@@ -10,14 +10,14 @@ import av
 import numpy as np
 import torch
 from attrs import evolve, frozen
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from vidgen.engine import media
+from vidgen.engine.source_clip import still_pictures, video_pictures
 from vidgen.errors import RunError, UserError
 
 STILLS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif"})
-TURNS = {0: 0, 90: 1, 180: 2, 270: 3}  # degrees counter-clockwise, as FFmpeg's display matrix says
 
 
 @frozen(kw_only=True)
@@ -74,7 +74,7 @@ def read(path: Path, upscale: int = 1, most: int | None = None) -> Tensor:
     """Pixels of a video or picture, (3, T, H, W) uint8, upright, enlargement undone. most: read no more frames. Raises:
     RunError."""
     try:
-        frames = list(islice(_still(path) if path.suffix.lower() in STILLS else _video(path), most))
+        frames = list(islice(still_pictures(path) if path.suffix.lower() in STILLS else video_pictures(path), most))
         if not frames:
             raise RunError(f"{path} holds no frame")
         half = upscale // 2
@@ -91,16 +91,3 @@ def _media_below(folder: Path, outputs: Path | None) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if known and not hidden and own not in path.resolve().parents:
             yield path
-
-
-def _still(path: Path) -> Iterator[np.ndarray]:
-    with Image.open(path) as image:
-        yield np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-
-
-def _video(path: Path) -> Iterator[np.ndarray]:
-    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-        if not container.streams.video:
-            raise RunError(f"{path} has no video stream")
-        for frame in container.decode(video=0):
-            yield np.rot90(frame.to_ndarray(format="rgb24"), TURNS.get(round(frame.rotation) % 360, 0))

@@ -10,8 +10,8 @@ import torch
 from attrs import frozen
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.nn.functional import interpolate
 from vidgen import weights
+from vidgen.engine.source_clip import covering
 from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Dataset
 from vidgen.rng import numpy_generator
@@ -116,19 +116,5 @@ def _frames(container: "av.container.InputContainer", cut: Cut) -> Iterator[av.V
 
 
 def _fitted(pixels: np.ndarray, size: Size2 | None) -> Tensor:
-    """(H, W, 3) to (3, *size): scaled until it covers, the centre cut out."""
-    frame = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
-    if size is None:
-        return frame
-    scale = max(new / old for new, old in zip(size, frame.shape[1:], strict=True))
-    scaled = [max(round(old * scale), new) for new, old in zip(size, frame.shape[1:], strict=True)]
-    if scaled != list(frame.shape[1:]):
-        large = interpolate(frame[None].float(), scaled, mode="bilinear", antialias=True)[0]
-        frame = large.add(0.5).clamp(0, 255).to(torch.uint8)
-    return centre(frame, size)
-
-
-def centre(frames: Tensor, size: Size2) -> Tensor:
-    """(..., H, W) to (..., *size), as much cut off on both sides."""
-    top, left = ((old - new) // 2 for old, new in zip(frames.shape[-2:], size, strict=True))
-    return frames[..., top : top + size[0], left : left + size[1]]
+    """(H, W, 3) to (3, *size); None: as large as it is."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1) if size is None else covering(pixels, size)

@@ -11,6 +11,7 @@ from torch import Tensor
 from vidgen import weights
 from vidgen.engine import media
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
+from vidgen.engine.source_clip import centre
 from vidgen.errors import RunError, UserError, VidgenError
 from vidgen.interfaces import Context, Media, Parallel, RunInfo
 from vidgen.recipe.load import recipe_hash
@@ -19,7 +20,7 @@ from vidgen_quality.psnr import psnr
 from vidgen_quality.sheet import contact_sheet, spread
 from vidgen_quality.ssim import ssim
 
-from vidgen_train_autoencoder.clips import Clip, Cut, centre, clips_of_dataset, clips_of_folder
+from vidgen_train_autoencoder.clips import Clip, Cut, clips_of_dataset, clips_of_folder
 from vidgen_train_autoencoder.evaluation import reconstruct
 from vidgen_train_autoencoder.parts import build_dataset, shared_context
 from vidgen_train_autoencoder.recipe import RECONSTRUCT, ReconstructRecipe
