@@ -1,0 +1,255 @@
+"""Ranks: the processes of a run, and those among them that share the tokens of one sample.
+
+Sequence parallelism after DeepSpeed-Ulysses (arXiv 2309.14509): a model splits its tokens where they enter the blocks,
+gathers them where they leave, and exchanges one split axis for another where attention needs a whole one. Any length
+can be split: parts are equally long, zeros fill the last ones up.
+
+Gradients: every rank of a group works out the same loss of the gathered result. The backward pass of `gather` therefore
+gives each rank its own part, times the ranks of the group, without communication; averaged over all ranks, as data
+parallel engines do, gradients are those of one rank alone. That holds for every parameter that acts before `gather`,
+so nothing with parameters may follow it.
+"""
+
+import atexit
+import os
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+import torch.distributed as dist
+from attrs import frozen
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from vidgen.errors import RunError, UserError
+
+PATIENCE = timedelta(minutes=5)  # for ranks to appear, and for one of them to answer
+
+
+@frozen(kw_only=True, eq=False)
+class TokenGroup:
+    """The ranks that share each sample's tokens; `rank` of `size`. Made for one rank, it leaves all as it is."""
+
+    rank: int = 0
+    size: int = 1
+    group: Any = None
+
+    def part(self, length: int) -> int:
+        """Elements of each rank's part of an axis of `length`; the last parts may be filled up with zeros."""
+        return -(-length // self.size)
+
+    def split(self, x: Tensor, dim: int) -> Tensor:
+        """This rank's part of `x`, which every rank has whole, along `dim` (0 or more)."""
+        if self.size == 1:
+            return x
+        part = self.part(x.shape[dim])
+        return _padded(x, dim, part * self.size).narrow(dim, self.rank * part, part)
+
+    def gather(self, x: Tensor, dim: int, length: int) -> Tensor:
+        """What was split, whole again and `length` long, on every rank."""
+        if self.size == 1:
+            return x
+        parts: Tensor = _Gather.apply(x.movedim(dim, 0).contiguous(), self)
+        return parts.movedim(0, dim).narrow(dim, 0, length)
+
+    def exchange(self, x: Tensor, *, split: int, join: int, length: int) -> Tensor:
+        """All-to-all: `x`, of which this rank has a part along `join`, becomes whole and `length` long there and is
+        split along `split` instead. The inverse swaps the two, with the length along `split`."""
+        if self.size == 1:
+            return x
+        whole = _padded(x, split, self.part(x.shape[split]) * self.size)
+        pieces = whole.unflatten(split, (self.size, -1)).movedim(split, 0).contiguous()
+        received: Tensor = _AllToAll.apply(pieces, self.group)
+        return received.movedim(0, join).flatten(join, join + 1).narrow(join, 0, length)
+
+
+ALONE = TokenGroup()
+
+
+@runtime_checkable
+class SharesTokens(Protocol):
+    """A model that can share each sample between ranks. tokens: the group; `ALONE` until `share_tokens` is called."""
+
+    tokens: TokenGroup
+
+
+def share_tokens(model: nn.Module, tokens: TokenGroup) -> None:
+    """Let `model` share each sample's tokens with the group's ranks. Raises: UserError, for one that cannot."""
+    if tokens.size == 1:
+        return
+    if not isinstance(model, SharesTokens):
+        raise UserError(
+            f"parallel.sp_size: {type(model).__name__} cannot share a sample between {tokens.size} ranks. Set sp_size "
+            "to 1, or use a model that can, such as STDiT3."
+        )
+    for module in model.modules():
+        if isinstance(module, SharesTokens):
+            module.tokens = tokens
+
+
+class World:
+    """All ranks of a run; `rank` of `size`. local_rank: among those of this machine.
+
+    store: where ranks leave texts for each other; None with one rank.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0, store: Any = None) -> None:
+        self.rank, self.size, self.local_rank, self.store = rank, size, local_rank, store
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the rank that writes what a run has once."""
+        return self.rank == 0
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The average over all ranks, as a new tensor."""
+        if self.size == 1:
+            return value
+        total = value.detach().clone()
+        dist.all_reduce(total)
+        return total / self.size
+
+    def gathered(self, value: Tensor) -> Tensor:
+        """Of all ranks, (size, *shape); shapes are alike."""
+        if self.size == 1:
+            return value[None]
+        parts = [torch.empty_like(value) for _ in range(self.size)]
+        dist.all_gather(parts, value.detach().contiguous())
+        return torch.stack(parts)
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def token_groups(self, size: int) -> tuple[TokenGroup, int, int]:
+        """Groups of `size` consecutive ranks. Returns this rank's group, its number and how many there are.
+
+        Raises: UserError, when `size` does not divide the ranks.
+        """
+        if self.size % size:
+            raise UserError(
+                f"parallel.sp_size: {size} ranks are to share each sample, but there are {self.size} in all, which "
+                f"{size} does not divide. Use {_divisors(self.size)}, or start another number of processes."
+            )
+        count, mine = self.size // size, self.rank // size
+        if size == 1:
+            return ALONE, mine, count
+        groups = [dist.new_group(list(range(first, first + size))) for first in range(0, self.size, size)]
+        return TokenGroup(rank=self.rank % size, size=size, group=groups[mine]), mine, count
+
+    def check_same(self, what: str, text: str) -> None:
+        """Raises: RunError, on every rank, when ranks were given different texts."""
+        if self.size == 1:
+            return
+        self.store.set(f"{what}/{self.rank}", text)
+        texts = [self.store.get(f"{what}/{rank}").decode() for rank in range(self.size)]
+        other = next((rank for rank, one in enumerate(texts) if one != texts[0]), None)
+        if other is not None:
+            raise RunError(
+                f"rank {other} has another {what} than rank 0: {texts[other]} instead of {texts[0]}. All ranks must "
+                "run the same recipe with the same code; look at what is installed on each machine."
+            )
+
+
+def ranks_of(environment: Mapping[str, str]) -> tuple[int, int, int]:
+    """Rank, number of ranks and local rank, as torchrun tells them; 0, 1, 0 where no launcher does.
+
+    Raises: UserError, when they are incomplete.
+    """
+    if "WORLD_SIZE" not in environment:
+        return 0, 1, 0
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in environment]
+    if missing:
+        raise UserError(
+            f"WORLD_SIZE is set, so this is one of {environment['WORLD_SIZE']} processes, but {', '.join(missing)} "
+            "are not: start it by vidgen-run --nproc N, torchrun or srun, or unset WORLD_SIZE."
+        )
+    rank, size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
+    return rank, size, int(environment.get("LOCAL_RANK", "0"))
+
+
+def connect(device: torch.device, environment: Mapping[str, str] = os.environ) -> World:
+    """Join the ranks that a launcher started, and see that all can be reached. With one process, a group of its own.
+
+    Raises: UserError, RunError.
+    """
+    rank, size, local_rank = ranks_of(environment)
+    store = dist.HashStore() if size == 1 else _store(rank, size, environment)
+    if not dist.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(
+            backend, store=dist.PrefixStore("torch", store), rank=rank, world_size=size, timeout=PATIENCE
+        )
+        atexit.register(_disconnect)
+    _smoke_test(device, rank, size)
+    return World(rank, size, local_rank, dist.PrefixStore("vidgen", store))
+
+
+def _store(rank: int, size: int, environment: Mapping[str, str]) -> Any:
+    host, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
+    serves = rank == 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"  # else the launcher does
+    try:
+        return dist.TCPStore(host, port, size, is_master=serves, timeout=PATIENCE, wait_for_workers=False)
+    except (dist.DistError, RuntimeError) as error:
+        raise RunError(f"rank {rank} cannot reach rank 0 at {host}:{port}: {error}") from error
+
+
+def _smoke_test(device: torch.device, rank: int, size: int) -> None:
+    numbers = torch.tensor([float(rank + 1)], device=device)
+    try:
+        dist.all_reduce(numbers)
+    except (dist.DistError, RuntimeError) as error:
+        raise RunError(f"rank {rank} of {size} got no answer from the others: {error}") from error
+    if float(numbers) != size * (size + 1) / 2:
+        raise RunError(f"rank {rank}: a sum over {size} ranks came out wrong ({float(numbers)})")
+
+
+def _disconnect() -> None:
+    if dist.is_initialized() and sys.exc_info()[0] is None:
+        dist.destroy_process_group()
+
+
+def _padded(x: Tensor, dim: int, length: int) -> Tensor:
+    short = length - x.shape[dim]
+    return pad(x, (0, 0) * (x.ndim - 1 - dim) + (0, short)) if short else x
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(one) for one in range(1, number + 1) if number % one == 0)
+
+
+class _AllToAll(torch.autograd.Function):
+    """Piece p of every rank goes to rank p. pieces: (size, ...), contiguous."""
+
+    @staticmethod
+    def forward(ctx: Any, pieces: Tensor, group: Any) -> Tensor:
+        ctx.group = group
+        received = torch.empty_like(pieces)
+        dist.all_to_all_single(received, pieces, group=group)
+        return received
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        sent = gradients[0].contiguous()
+        received = torch.empty_like(sent)
+        dist.all_to_all_single(received, sent, group=ctx.group)
+        return received, None
+
+
+class _Gather(torch.autograd.Function):
+    """All parts along the first axis; see the module for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, tokens: TokenGroup) -> Tensor:
+        ctx.tokens, ctx.length = tokens, len(part)
+        whole = part.new_empty(tokens.size * len(part), *part.shape[1:])
+        dist.all_gather(list(whole.chunk(tokens.size)), part, group=tokens.group)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        tokens = ctx.tokens
+        return gradients[0].narrow(0, tokens.rank * ctx.length, ctx.length) * tokens.size, None
