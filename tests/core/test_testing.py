@@ -209,6 +209,27 @@ TEXT_ENCODERS: dict[str, tuple[Change, str]] = {
 }
 
 
+REFINERS: dict[str, tuple[Change, str]] = {
+    "empty": (after("refine", lambda out, _: ["" for _ in out]), "a text that is not empty for each of 3 prompts"),
+    "fewer": (after("refine", lambda out, _: out[:1]), "a text that is not empty for each of 3 prompts"),
+    "random": (after("refine", lambda out, _: [f"{one} {torch.rand(())}" for one in out]), "otherwise the second time"),
+    "batch": (after("refine", lambda out, _: [f"{one} {len(out)}" for one in out]), "otherwise alone than among"),
+    "nothing": (after("refine", lambda out, _: out or ["a lake"]), "of no prompts, refine must return []"),
+    "released": (
+        lambda refiner: setting(release=lambda: after("refine", lambda out, _: [f"{one}." for one in out])(refiner))(
+            refiner
+        ),
+        "after release() prompts are refined otherwise",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", REFINERS)
+def test_a_broken_prompt_refiner_is_told_what_is_wrong(complaint, fault):
+    change, said = REFINERS[fault]
+    assert said in complaint("prompt_refiner", change)
+
+
 @pytest.mark.parametrize("fault", TEXT_ENCODERS)
 def test_a_broken_text_encoder_is_told_what_is_wrong(complaint, fault):
     change, said = TEXT_ENCODERS[fault]

@@ -42,7 +42,7 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
 
 OFFERS = Registry.discover().offers()
 
-OF_FILES = {"t5", "clip"}
+OF_FILES = {"t5", "clip", "causal-lm"}
 """Made of files alone; their own tests make some and try them."""
 
 LARGE = {offer.component.name for offer in OFFERS if offer.kind == "model" and "/" in offer.component.name}

@@ -24,6 +24,7 @@ hookspec = pluggy.HookspecMarker("vidgen")
 KINDS = {
     "model": "vidgen_models",
     "text_encoder": "vidgen_text_encoders",
+    "prompt_refiner": "vidgen_prompt_refiners",
     "autoencoder": "vidgen_autoencoders",
     "scheduler": "vidgen_schedulers",
     "step_cache": "vidgen_step_caches",
@@ -46,6 +47,11 @@ def vidgen_models() -> Iterable[Component]:
 @hookspec
 def vidgen_text_encoders() -> Iterable[Component]:
     """List the text encoders this plugin offers; see `interfaces.TextEncoder`."""
+
+
+@hookspec
+def vidgen_prompt_refiners() -> Iterable[Component]:
+    """List the ways of rewriting prompts this plugin offers; see `interfaces.PromptRefiner`."""
 
 
 @hookspec

@@ -92,6 +92,24 @@ class TextEncoder(Protocol):
 
 
 class Autoencoder(Protocol):
+class PromptRefiner(Protocol):
+    """People's short prompts to texts like those that a model was trained with.
+
+    Built before anything is sampled, also where nothing is left to sample: what is large is loaded by the first
+    `refine`. It chooses its device itself.
+    """
+
+    def refine(self, prompts: Sequence[str]) -> list[str]:
+        """A text for each prompt, in order, never an empty one. A function of the prompt, the options and the run's
+        seed alone: a prompt is refined alike alone and among others. Raises: UserError, RunError."""
+        ...
+
+    def release(self) -> None:
+        """No prompt is to be refined for a while: memory may be given up. The next `refine` brings back what it
+        needs."""
+        ...
+
+
     """Pixels to latents and back. A `torch.nn.Module`.
 
     latent_channels: C of the latents. stride: video (frames, rows, columns) per latent along each axis.

@@ -97,7 +97,7 @@ class Generation:
         mask = place(z, references, given, loop, self.align(size)) if any(given) else None
         sizes = size_numbers([task.size for task in tasks], torch.tensor([task.fps for task in tasks]))
         with parts.parallel.autocast():
-            text = self.texts.encode([task.texts[loop] for task in tasks])
+            text = self.texts.encode([task.encoded[loop] for task in tasks])
             known = {key: value.to(parts.device) for key, value in {**text, **sizes}.items()}
             conditioning = conditioning_for(parts.model, known)
             negative = [task.negative or "" for task in tasks] if tasks[0].negative is not None else None

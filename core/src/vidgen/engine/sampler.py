@@ -18,10 +18,11 @@ from vidgen.engine.download import Limits
 from vidgen.engine.generation import Generation, LongVideo
 from vidgen.engine.parts import Parts
 from vidgen.engine.references import References
+from vidgen.engine.refining import refined
 from vidgen.engine.tasks import Task, batches, plan
 from vidgen.engine.texts import EncodedTexts
 from vidgen.errors import UserError
-from vidgen.interfaces import Context, Media, Metric, Size3
+from vidgen.interfaces import Context, Media, Metric, PromptRefiner, Size3
 from vidgen.recipe.schema import SampleOptions, SharedRecipe
 
 LOG = logging.getLogger("vidgen")
@@ -33,13 +34,15 @@ class _Stopped(Exception):
 
 @frozen(kw_only=True)
 class Sampler:
-    """Samples what `options` ask for. recipe_hash: goes into the files' metadata."""
+    """Samples what `options` ask for. recipe_hash: goes into the files' metadata. refiner: None: prompts are taken as
+    they are."""
 
     parts: Parts
     options: SampleOptions
     recipe: SharedRecipe
     recipe_hash: str
     generation: Generation = field(repr=False)
+    refiner: PromptRefiner | None = None
 
     def run(self, folder: Path, stopped: Callable[[], bool] = lambda: False, *, strict: bool = False) -> list[Media]:
         """Make what is not in `folder` yet, batch by batch. Returns every sample that is there, made now or before, in
@@ -54,6 +57,7 @@ class Sampler:
         self._check_done(done, made_by, strict)
         left = [task for task in tasks if task not in done]
         self.check(left)
+        left = refined(left, self.options, self.refiner)
         self.generation.texts.prepare(text for task in left for text in _texts(task))
         for batch in list(batches(left, self.options.batch_size)):
             if stopped():
@@ -65,7 +69,8 @@ class Sampler:
             left = [task for task in left if task not in batch]
         if left:
             LOG.warning("not sampled: %s", "; ".join(task.prompt for task in left))
-        return [Media(self._final(task), task.prompt, self._size(task)) for task in tasks if task not in left]
+        missing = {task.path for task in left}
+        return [Media(self._final(task), task.prompt, self._size(task)) for task in tasks if task.path not in missing]
 
     def tasks(self, folder: Path) -> list[Task]:
         """Every sample asked for, with the frames that `conditions` give. Raises: UserError."""
@@ -122,7 +127,8 @@ class Sampler:
             self.parts.model.train(training)
 
     def _file(self, task: Task, made_by: str) -> media.ClipFile:
-        origin = {"prompt": task.prompt, **self._origin(task, made_by)}
+        said = {"prompt": task.prompt, **({"refined": list(task.refined)} if task.refined else {})}
+        origin = {**said, **self._origin(task, made_by)}
         return media.ClipFile(self._final(task), fps=task.save_fps, provenance=origin, upscale=self.options.upscale)
 
     def _origin(self, task: Task, made_by: str) -> dict[str, Any]:
@@ -161,7 +167,7 @@ def make_sampler(
     context: Context,
 ) -> Sampler:
     """A sampler of what `options` ask for, which are silent where the recipe speaks."""
-    chosen = options.step_cache
+    chosen, refiner = options.step_cache, options.prompt_refiner
     folders = (options.prompt_path.parent,) if options.prompt_path else ()
     generation = Generation(
         parts=parts,
@@ -171,7 +177,14 @@ def make_sampler(
         progress=progress,
         step_cache=None if chosen is None else context.components.build(chosen, context),
     )
-    return Sampler(parts=parts, options=options, recipe=recipe, recipe_hash=recipe_hash, generation=generation)
+    return Sampler(
+        parts=parts,
+        options=options,
+        recipe=recipe,
+        recipe_hash=recipe_hash,
+        generation=generation,
+        refiner=None if refiner is None else context.components.build(refiner, context),
+    )
 
 
 def build_metrics(options: SampleOptions, context: Context) -> list[Metric]:
@@ -199,4 +212,4 @@ def measure(options: SampleOptions, samples: Sequence[Media], context: Context) 
 
 
 def _texts(task: Task) -> list[str]:
-    return [*task.texts, *([] if task.negative is None else [task.negative])]
+    return [*task.encoded, *([] if task.negative is None else [task.negative])]

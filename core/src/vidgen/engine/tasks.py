@@ -24,9 +24,9 @@ from vidgen.rng import Address
 class Task:
     """One sample to make.
 
-    prompt: as asked for. texts: what the text encoder reads, one for each loop. path: without suffix. seed, address: of
-    its random numbers, which do not depend on what else is sampled. size: video (T, H, W) of one loop. fps: told to the
-    model. save_fps: of the file. references: files and addresses. given: which of their frames go where.
+    prompt: as asked for. texts: what the text encoder reads, one for each loop, unless they were `refined`, which are
+    then read instead. path: without suffix. seed, address: of its random numbers, which do not depend on what else
+    is sampled. size: video (T, H, W) of one loop. fps: told to the model. save_fps: of the file. references: files and addresses. given: which of their frames go where.
     """
 
     prompt: str
@@ -40,10 +40,17 @@ class Task:
     save_fps: float
     references: tuple[str, ...] = ()
     given: tuple[Given, ...] = ()
+    refined: tuple[str, ...] = ()
+
+    @property
+    def encoded(self) -> tuple[str, ...]:
+        """What the text encoder reads, one for each loop."""
+        return self.refined or self.texts
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that name what makes this sample what it is, beside the run's settings."""
+        """Twelve hexadecimal digits that name what makes this sample what it is, beside the run's settings; these say
+        how texts are refined."""
         about = (self.texts, self.negative, self.address, self.size, self.fps, self.references, self.given)
         return blake2b(repr(about).encode(), digest_size=6).hexdigest()
 
@@ -124,11 +131,10 @@ def _task(options: SampleOptions, recipe: SharedRecipe, prompt: Prompt) -> Task:
     said, prompt = prompt.text, prompt.with_suffix()
     given = parse_strategy(prompt.mask_strategy, options.mask_strategy_format)
     check_loops(given, options.loop)
-    text = change_texts(prompt.text, _scored(options))
     fps = (prompt.fps or options.fps or recipe.fps) / recipe.frame_interval
     return Task(
         prompt=said,
-        texts=tuple(text_of_loop(text, loop) for loop in range(options.loop)),
+        texts=encoded_texts(prompt.text, options, lambda text: text),
         negative=options.negative_prompt if prompt.negative_prompt is None else prompt.negative_prompt,
         path=Path(prompt.name or ""),
         seed=recipe.seed if prompt.seed is None else prompt.seed,
@@ -141,8 +147,15 @@ def _task(options: SampleOptions, recipe: SharedRecipe, prompt: Prompt) -> Task:
     )
 
 
-def _scored(options: SampleOptions) -> Callable[[str], str]:
-    return lambda text: with_scores(text, aes=options.aes, flow=options.flow, camera_motion=options.camera_motion)
+def encoded_texts(prompt: str, options: SampleOptions, refine: Callable[[str], str]) -> tuple[str, ...]:
+    """Of a prompt without its suffix what the text encoder reads, one for each loop: each text of a schedule refined,
+    with the scores behind it. Raises: UserError, for a schedule that is none."""
+
+    def change(text: str) -> str:
+        return with_scores(refine(text), aes=options.aes, flow=options.flow, camera_motion=options.camera_motion)
+
+    changed = change_texts(prompt, change)
+    return tuple(text_of_loop(changed, loop) for loop in range(options.loop))
 
 
 def _name(options: SampleOptions, task: Task, index: int, repeat: int) -> str:

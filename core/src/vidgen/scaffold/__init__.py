@@ -34,6 +34,12 @@ DETAILS: Mapping[str, Kind] = {
     "text_encoder": Kind(
         module="encoder", recipe="text_encoder: {type: $name, max_length: 16}", summary="the letters of each word"
     ),
+    "prompt_refiner": Kind(
+        module="refiner",
+        dependencies=("numpy>=1.26",),
+        recipe="sample: {prompt_refiner: {type: $name, phrases: 2}}",
+        summary="prompts with a few words more about light and camera",
+    ),
     "autoencoder": Kind(
         module="autoencoder", recipe="vae: {type: $name, stride: [1, 8, 8]}", summary="average pooling as latents"
     ),

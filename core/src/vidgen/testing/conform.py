@@ -13,13 +13,14 @@ from vidgen.errors import RecipeError
 from vidgen.hookspecs import KINDS
 from vidgen.interfaces import Context
 from vidgen.registry import Registry
-from vidgen.testing import data, encoders, models, options, runs, schedulers, step_caches
+from vidgen.testing import data, encoders, models, options, refiners, runs, schedulers, step_caches
 from vidgen.testing.subject import Subject
 from vidgen.testing.tiny import tiny_context
 
 CHECKS: Mapping[str, tuple[Callable[[Subject], Iterator[str]], ...]] = {
     "model": models.MODEL,
     "text_encoder": encoders.TEXT_ENCODER,
+    "prompt_refiner": refiners.PROMPT_REFINER,
     "autoencoder": encoders.AUTOENCODER,
     "scheduler": schedulers.SCHEDULER,
     "step_cache": step_caches.STEP_CACHE,

@@ -1,0 +1,32 @@
+"""Prompts rewritten before they are encoded, by the recipe's prompt refiner."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from attrs import evolve
+
+from vidgen.conditioning.prompts import Prompt
+from vidgen.conditioning.schedule import split_schedule
+from vidgen.engine.tasks import Task, encoded_texts
+from vidgen.interfaces import PromptRefiner
+from vidgen.recipe.schema import SampleOptions
+
+LOG = logging.getLogger("vidgen")
+
+
+def refined(tasks: Sequence[Task], options: SampleOptions, refiner: PromptRefiner | None) -> list[Task]:
+    """The same with the texts that the text encoder is to read instead. Every text of a schedule is refined for itself,
+    before scores are put behind it; an empty one stays empty. The refiner is released. Raises: UserError, RunError."""
+    if refiner is None or not tasks:
+        return list(tasks)
+    said = {task: Prompt(text=task.prompt).with_suffix().text for task in tasks}
+    asked = list(dict.fromkeys(text for prompt in said.values() for text in split_schedule(prompt)[0] if text.strip()))
+    found = dict(zip(asked, refiner.refine(asked), strict=True))
+    refiner.release()
+    for before, after in found.items():
+        LOG.info("refined: %s -> %s", before, after)
+    return [evolve(task, refined=_texts(said[task], found, options)) for task in tasks]
+
+
+def _texts(prompt: str, found: Mapping[str, str], options: SampleOptions) -> tuple[str, ...]:
+    return encoded_texts(prompt, options, lambda text: found.get(text, text))
