@@ -25,8 +25,9 @@ class Task:
     """One sample to make.
 
     prompt: as asked for. texts: what the text encoder reads, one for each loop, unless they were `refined`, which are
-    then read instead. path: without suffix. seed, address: of its random numbers, which do not depend on what else
-    is sampled. size: video (T, H, W) of one loop. fps: told to the model. save_fps: of the file. references: files and addresses. given: which of their frames go where.
+    then read instead. path: without suffix. seed, address: of its random numbers, which do not depend on what else is
+    sampled. size: video (T, H, W) of one loop. fps: told to the model. save_fps: of the file. references: files and
+    addresses. given: which of their frames go where.
     """
 
     prompt: str
