@@ -91,7 +91,6 @@ class TextEncoder(Protocol):
         ...
 
 
-class Autoencoder(Protocol):
 class PromptRefiner(Protocol):
     """People's short prompts to texts like those that a model was trained with.
 
@@ -110,6 +109,7 @@ class PromptRefiner(Protocol):
         ...
 
 
+class Autoencoder(Protocol):
     """Pixels to latents and back. A `torch.nn.Module`.
 
     latent_channels: C of the latents. stride: video (frames, rows, columns) per latent along each axis.

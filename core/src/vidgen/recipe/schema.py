@@ -198,10 +198,10 @@ class SampleOptions:
     aes: float | None = option(None, "Aesthetic score that is added to every prompt, about 4 to 7.", validator=_finite)
     flow: float | None = option(None, "Motion score that is added to every prompt, 0 is none.", validator=_finite)
     camera_motion: str | None = option(None, "Camera motion that is added to every prompt, such as `pan left`.")
-    step_cache: Selection | None = section(
     prompt_refiner: Selection | None = section(
         "prompt_refiner", optional=True, doc="Rewrites prompts before they are encoded; null: they are taken as given."
     )
+    step_cache: Selection | None = section(
         "step_cache", optional=True, doc="Work saved between steps, for clips that are nearly the same; null: none."
     )
     upscale: int = option(
