@@ -34,6 +34,39 @@ def test_shared_tokens_give_the_loss_and_gradients_of_one_rank(size):
         torch.testing.assert_close(averaged, gradients)
 
 
+class _Named(nn.Module):
+    """What every module may call tokens without having to do with ranks."""
+
+    tokens = 7
+
+
+def test_only_modules_that_hold_a_group_are_given_one():
+    model = nn.Sequential(_Named(), nn.Identity())
+    model.tokens = ALONE
+    group = mesh.TokenGroup(size=2)
+    mesh.share_tokens(model, group)
+    assert model.tokens is group
+    assert model[0].tokens == 7
+
+
+def _collected(world):
+    """A layer behind what was collected, of which every rank uses its own part: (2, 5) against all of (2, 5)."""
+    tokens, _, _ = world.token_groups(world.size)
+    torch.manual_seed(0)
+    layer, x = nn.Linear(3, 3), torch.randn(2, 5, 3)
+    keys = layer(tokens.collect(tokens.split(x, 1), 1, 5))
+    scores = tokens.split(x, 1) @ keys.transpose(1, 2)
+    loss = tokens.gather(scores, 1, 5).square().sum()
+    gradients = torch.autograd.grad(loss, list(layer.parameters()))
+    return loss.detach(), [world.mean(one) for one in gradients]
+
+
+def test_what_is_collected_may_be_followed_by_parameters():
+    (alone,) = on_ranks(_collected, 1)
+    for answer in on_ranks(_collected, 3):
+        torch.testing.assert_close(answer, alone)
+
+
 def _grouped(world):
     tokens, mine, count = world.token_groups(2)
     try:

@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 import torch
 import torch.distributed as dist
@@ -51,8 +51,7 @@ class TokenGroup:
         """What was split, whole again and `length` long, on every rank."""
         if self.size == 1:
             return x
-        parts: Tensor = _Gather.apply(x.movedim(dim, 0).contiguous(), self)
-        return parts.movedim(0, dim).narrow(dim, 0, length)
+        return _gathered(x.movedim(dim, 0).contiguous(), self).movedim(0, dim).narrow(dim, 0, length)
 
     def exchange(self, x: Tensor, *, split: int, join: int, length: int) -> Tensor:
         """All-to-all: `x`, of which this rank has a part along `join`, becomes whole and `length` long there and is
@@ -61,14 +60,20 @@ class TokenGroup:
             return x
         whole = _padded(x, split, self.part(x.shape[split]) * self.size)
         pieces = whole.unflatten(split, (self.size, -1)).movedim(split, 0).contiguous()
-        received: Tensor = _AllToAll.apply(pieces, self.group)
-        return received.movedim(0, join).flatten(join, join + 1).narrow(join, 0, length)
+        return _exchanged(pieces, self.group).movedim(0, join).flatten(join, join + 1).narrow(join, 0, length)
+
+    def collect(self, x: Tensor, dim: int, length: int) -> Tensor:
+        """As `gather`, for what every rank goes on to use in a way of its own: gradients of all ranks are added up, so
+        parameters may follow."""
+        if self.size == 1:
+            return x
+        copies = x.expand(self.size, *x.shape)
+        return self.exchange(copies, split=0, join=dim + 1, length=length).squeeze(0)
 
 
 ALONE = TokenGroup()
 
 
-@runtime_checkable
 class SharesTokens(Protocol):
     """A model that can share each sample between ranks. tokens: the group; `ALONE` until `share_tokens` is called."""
 
@@ -79,14 +84,18 @@ def share_tokens(model: nn.Module, tokens: TokenGroup) -> None:
     """Let `model` share each sample's tokens with the group's ranks. Raises: UserError, for one that cannot."""
     if tokens.size == 1:
         return
-    if not isinstance(model, SharesTokens):
+    sharing = [module for module in model.modules() if _shares(module)]
+    if model not in sharing:
         raise UserError(
             f"parallel.sp_size: {type(model).__name__} cannot share a sample between {tokens.size} ranks. Set sp_size "
             "to 1, or use a model that can, such as STDiT3."
         )
-    for module in model.modules():
-        if isinstance(module, SharesTokens):
-            module.tokens = tokens
+    for module in sharing:
+        module.tokens = tokens
+
+
+def _shares(module: nn.Module) -> TypeGuard[SharesTokens]:
+    return isinstance(getattr(module, "tokens", None), TokenGroup)
 
 
 class World:
@@ -219,6 +228,18 @@ def _padded(x: Tensor, dim: int, length: int) -> Tensor:
 
 def _divisors(number: int) -> str:
     return ", ".join(str(one) for one in range(1, number + 1) if number % one == 0)
+
+
+@torch.compiler.disable  # compilers cannot look into it
+def _exchanged(pieces: Tensor, group: Any) -> Tensor:
+    received: Tensor = _AllToAll.apply(pieces, group)
+    return received
+
+
+@torch.compiler.disable
+def _gathered(part: Tensor, tokens: TokenGroup) -> Tensor:
+    whole: Tensor = _Gather.apply(part, tokens)
+    return whole
 
 
 class _AllToAll(torch.autograd.Function):
