@@ -17,12 +17,15 @@ from vidgen.testing.tiny import tiny_context
 BLOCKS = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
 FRAMES = {**BLOCKS, "block_out_channels": [8, 8], "norm_num_groups": 4, "layers_per_block": 1}
 SVD = {"down_block_types": ["DownEncoderBlock2D"] * 2, "block_out_channels": [32, 32], "layers_per_block": 1}
+WAVELETS = {"base_channels": 4, "encoder_energy_flow_hidden_size": 3, "decoder_energy_flow_hidden_size": 4}
+BY_WAVELETS = {**WAVELETS, "norm_type": "layernorm", "encoder_num_resblocks": 1, "decoder_num_resblocks": 1}
 PIPELINE = {"vae_2d": {"config": FRAMES}, "vae_temporal": {"filters": 8, "num_res_blocks": 1, "num_groups": 4}}
 
 SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("autoencoder", "VideoAutoencoderKL"): {"config": FRAMES},
     ("autoencoder", "VideoAutoencoderKLTemporalDecoder"): {"config": SVD},
     **{("autoencoder", name): PIPELINE for name in ("OpenSoraVAE_V1_2", "VideoAutoencoderPipeline")},
+    **{("autoencoder", name): BY_WAVELETS for name in ("WFVAE", "WFVAE-8dim", "WFVAE-4dim")},
     ("scheduler", "diffusers/PNDMScheduler"): {"config": {"skip_prk_steps": True}},
     **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("STDiT", "DiT", "Latte")},
     **{("model", f"PixArt{name}"): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("", "MS", "_Sigma")},
