@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from vidgen import UserError
 from vidgen.interfaces import Context
+from vidgen.mesh import ALONE
 from vidgen_latte import LatteOptions
+from vidgen_latte.layers import AcrossFrames, WithinFrames
 from vidgen_latte.model import Latte, build
-from vidgen_layers.adaln import AdaLNBlock
+from vidgen_layers.sharing import Sequences, shared_grid
 
 Make = Callable[..., Latte]
 Batch = dict[str, Tensor]
@@ -33,22 +35,18 @@ def test_a_batch_of_two_gives_what_single_clips_give(lively: Make, batch: Batch)
 
 
 def test_a_spatial_block_is_a_block_on_every_frame_alone(lively: Make) -> None:
-    h, c = torch.randn(2, 5 * 21, 24), torch.randn(2, 24)
-    block = lively().blocks[0]
-    plain = AdaLNBlock(24, 3, 96)
-    plain.load_state_dict(block.state_dict())
-    expected = plain(h.view(2 * 5, 21, 24), c.repeat_interleave(5, 0)).view(2, 5 * 21, 24)
-    torch.testing.assert_close(block(h, c), expected, rtol=0, atol=1e-5)
+    h, c = torch.randn(2, 5, 21, 24), torch.randn(2, 24)
+    block, grid = lively().blocks[0], shared_grid(ALONE, 5, 21)
+    expected = block(h.view(2 * 5, 21, 24), c.repeat_interleave(5, 0), Sequences(length=21)).view_as(h)
+    torch.testing.assert_close(block(h, c, WithinFrames(grid=grid)), expected, rtol=0, atol=1e-5)
 
 
 def test_a_temporal_block_is_a_block_on_every_place_alone(lively: Make) -> None:
-    h, c = torch.randn(2, 5 * 21, 24), torch.randn(2, 24)
-    block = lively().blocks[1]
-    plain = AdaLNBlock(24, 3, 96)
-    plain.load_state_dict(block.state_dict())
-    places = h.view(2, 5, 21, 24).transpose(1, 2).reshape(2 * 21, 5, 24)
-    expected = plain(places, c.repeat_interleave(21, 0)).view(2, 21, 5, 24).transpose(1, 2).reshape(2, 5 * 21, 24)
-    torch.testing.assert_close(block(h, c), expected, rtol=0, atol=1e-5)
+    h, c = torch.randn(2, 5, 21, 24), torch.randn(2, 24)
+    block, grid = lively().blocks[1], shared_grid(ALONE, 5, 21)
+    places = h.transpose(1, 2).reshape(2 * 21, 5, 24)
+    expected = block(places, c.repeat_interleave(21, 0), Sequences(length=5)).view(2, 21, 5, 24).transpose(1, 2)
+    torch.testing.assert_close(block(h, c, AcrossFrames(grid=grid)), expected, rtol=0, atol=1e-5)
 
 
 def test_the_first_block_looks_within_frames_and_the_second_across(lively: Make, batch: Batch) -> None:
@@ -68,7 +66,7 @@ def test_positions_of_frames_come_before_the_second_block_alone(lively: Make, ba
         block.register_forward_hook(lambda module, inputs, out: seen.append((inputs[0], out)))
     model(**batch)
     for i, ((_, out), (given, _)) in enumerate(pairwise(seen), start=1):
-        added = model.pos_embed_temporal[0, :, None].expand(5, 21, 24).reshape(5 * 21, 24) if i == 1 else 0
+        added = model.pos_embed_temporal[0, :, None] if i == 1 else 0
         torch.testing.assert_close(given, out + added, rtol=0, atol=0)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, layer_norm
 from vidgen import UserError
+from vidgen_layers.sharing import Sequences
 from vidgen_pixart import KvCompression
 from vidgen_pixart.compression import SigmaAttention, key_groups
 from vidgen_pixart.model import PixArt
@@ -82,7 +83,7 @@ def test_the_norm_over_the_width_comes_before_the_compression_and_that_per_head_
         layer = SigmaAttention(12, 3, norm=over, side=2)
         seen = []
         layer.k_norm.register_forward_hook(lambda module, args, out, seen=seen: seen.append(args[0].shape))
-        assert layer(h, groups).shape == h.shape
+        assert layer(h, groups, Sequences(length=8)).shape == h.shape
         assert seen == [{"heads": (2, 3, 2, 4), "width": (2, 8, 12)}[over]]
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vidgen_layers.attention import SelfAttention
 from vidgen_layers.layers import Mlp, add_gated, modulate
 from vidgen_layers.linear import Linear
+from vidgen_layers.sharing import Attends
 
 
 class AdaLNBlock(nn.Module):
@@ -19,10 +20,11 @@ class AdaLNBlock(nn.Module):
         self.mlp = Mlp(width, mlp_width, width)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), Linear(width, 6 * width))
 
-    def forward(self, h: Tensor, c: Tensor) -> Tensor:
-        """h: (B, N, D); c: (B, D). Returns (B, N, D)."""
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.adaLN_modulation(c)[:, None].chunk(6, dim=2)
-        h = add_gated(h, gate_a, self.attn(modulate(h, shift_a, scale_a)))
+    def forward(self, h: Tensor, c: Tensor, among: Attends) -> Tensor:
+        """h: (B, ..., D); c: (B, D). among: how the tokens attend. Returns (B, ..., D)."""
+        c = self.adaLN_modulation(c).view(len(c), *[1] * (h.ndim - 2), -1)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = c.chunk(6, dim=-1)
+        h = add_gated(h, gate_a, among.attend(self.attn, modulate(h, shift_a, scale_a)))
         return add_gated(h, gate_m, self.mlp(modulate(h, shift_m, scale_m)))
 
 

@@ -4,7 +4,7 @@ Letters: B sequences, N tokens, M tokens of all sequences, L caption tokens, K h
 """
 
 from torch import Tensor
-from vidgen.attention import AttentionLayer, KeyMask, Segments
+from vidgen.attention import AttentionLayer, Backend, KeyMask, Segments
 
 from vidgen_layers.layers import RMSNorm
 from vidgen_layers.linear import Linear
@@ -24,18 +24,21 @@ class SelfAttention(AttentionLayer):
         self.k_norm = RMSNorm(width // heads, eps=1e-6) if qk_norm else None
         self.proj = Linear(width, width)
 
-    def forward(self, h: Tensor, rotation: Rotation | None = None) -> Tensor:
-        """h: (B, N, D). rotation: of N positions. Returns (B, N, D)."""
+    def forward(self, h: Tensor, rotation: Rotation | None = None, backend: Backend | None = None) -> Tensor:
+        """h: (B, N, D). rotation: of N positions. backend: in place of the layer's own. Returns (B, N, D)."""
         q, k, v = self.qkv(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         q, k = self._turned(q, self.q_norm, rotation), self._turned(k, self.k_norm, rotation)
-        return self.proj(self.backend(q, k, v).transpose(1, 2).flatten(2))
+        return self.proj((backend or self.backend)(q, k, v).transpose(1, 2).flatten(2))
 
-    def packed(self, h: Tensor, segments: Segments, rotation: Rotation | None = None) -> Tensor:
+    def packed(
+        self, h: Tensor, segments: Segments, rotation: Rotation | None = None, backend: Backend | None = None
+    ) -> Tensor:
         """As `forward`, for sequences one behind the other. h: (M, D). rotation: of the M tokens. Returns (M, D)."""
         q, k, v = self.qkv(h).unflatten(1, (3, self.heads, -1)).unbind(1)
         of_heads = None if rotation is None else Rotation(rotation.cos[:, None], rotation.sin[:, None])
         q, k = self._turned(q, self.q_norm, of_heads), self._turned(k, self.k_norm, of_heads)
-        return self.proj(self.attend_packed(q, k, v, segments).flatten(1))
+        attend = self.attend_packed if backend is None else backend.packed
+        return self.proj(attend(q, k, v, segments).flatten(1))
 
     def _turned(self, q: Tensor, norm: RMSNorm | None, rotation: Rotation | None) -> Tensor:
         """Queries or keys, (..., E), normalised and rotated."""

@@ -5,15 +5,18 @@ R vectors.
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from vidgen import UserError
 from vidgen.attention import Segments, segments, to_device
+from vidgen.mesh import TokenGroup
 
 from vidgen_layers.patches import Size3, token_grid
 
@@ -35,6 +38,24 @@ class Places:
     place: Tensor
     by_frame: Tensor
     back: Tensor
+
+    def part(self, tokens: TokenGroup) -> "Places":
+        """As it is for this rank's tokens; the last ranks have the last token several times where they are fewer.
+        `grids` and the orders stay those of all."""
+        mine = to_device(torch.from_numpy(self._held(tokens)), self.clip.device)
+        names = ("clip", "frame", "row", "column", "place")
+        return evolve(self, **{name: getattr(self, name)[mine] for name in names})
+
+    def clips_of(self, tokens: TokenGroup) -> tuple[int, list[int]]:
+        """The first clip of which this rank has tokens, and how many it has of that and of each that follows."""
+        ends = np.cumsum([prod(grid) for grid in self.grids])
+        clips = np.searchsorted(ends, self._held(tokens), side="right")
+        return int(clips[0]), np.bincount(clips - clips[0]).tolist()
+
+    def _held(self, tokens: TokenGroup) -> NDArray[np.int64]:
+        count = sum(prod(grid) for grid in self.grids)
+        part = tokens.part(count)
+        return np.arange(tokens.rank * part, (tokens.rank + 1) * part).clip(max=count - 1)
 
     def within_frames(self) -> Segments:
         """A sequence for each frame."""
@@ -77,7 +98,7 @@ def spread(vectors: Tensor, index: Tensor) -> Tensor:
 
 
 def reorder(h: Tensor, order: Tensor, back: Tensor) -> Tensor:
-    """h: (M, D). order: (M,), a permutation; back: (M,), its inverse. Returns h[order]."""
+    """h: (M, ...). order: (M,), a permutation; back: (M,), its inverse. Returns h[order]."""
     return _Reorder.apply(h, order, back)
 
 

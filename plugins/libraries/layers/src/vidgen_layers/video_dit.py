@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from vidgen.mesh import ALONE, TokenGroup
 from vidgen.weights import State
 
 from vidgen_layers.adaln import AdaLNFinalLayer
@@ -50,6 +51,7 @@ class ClipVector(Protocol):
 class VideoDiT(nn.Module):
     """What is around the blocks. A model adds `blocks`, what makes a vector of captions or classes, and `forward`."""
 
+    tokens: TokenGroup = ALONE
     pos_embed_spatial: Tensor
     pos_embed_temporal: Tensor
     blocks: nn.ModuleList

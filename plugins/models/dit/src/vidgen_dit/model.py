@@ -7,6 +7,9 @@ Letters: B clips, C latent channels, T H W latent frames/rows/columns, t h w the
 of one frame, D width, N caption tokens, K classes.
 """
 
+from math import prod
+
+import torch
 from torch import Tensor, nn
 from vidgen import UserError
 from vidgen.interfaces import Context
@@ -15,6 +18,7 @@ from vidgen_layers.adaln import AdaLNBlock
 from vidgen_layers.checks import Size3
 from vidgen_layers.network import build_network, with_published_options
 from vidgen_layers.patches import unpatch
+from vidgen_layers.sharing import Sequences
 from vidgen_layers.vectors import CaptionVector, LabelVector, check_condition, class_count
 from vidgen_layers.video_dit import VideoDiT
 
@@ -67,17 +71,20 @@ class DiT(VideoDiT):
         checks.check_latents(x, timestep, channels=self.latent_channels, size=self.size)
         c = self.y_embedder.vector(y, mask, drop_caption, text, clips=len(x))
         c = c + self.t_embedder(timestep)
-        h = (self.x_embedder(x.to(self.dtype)) + self._positions()).flatten(1, 2)
+        clips = Sequences(length=prod(self.grid), tokens=self.tokens)
+        patches = clips.part(self.x_embedder.numbers(x.to(self.dtype)).flatten(1, 2))
+        h = self.x_embedder.embed(patches) + clips.part(self._positions())
         for block in self.blocks:
-            h = block(h, c)
-        tokens = self.final_layer(h, c).unflatten(1, (self.grid[0], -1))
+            h = block(h, c, clips)
+        tokens = clips.whole(self.final_layer(h, c)).unflatten(1, (self.grid[0], -1))
         return unpatch(tokens, self.patch_size, self.grid[1]).float()
 
     def _positions(self) -> Tensor:
-        """(1, t, S, D), or (1, S, D) without positions of frames."""
+        """(1, t S, D)."""
+        of_frames = self.pos_embed_temporal[:, :, None]
         if self.options.no_temporal_pos_emb:
-            return self.pos_embed_spatial
-        return self.pos_embed_spatial[:, None] + self.pos_embed_temporal[:, :, None]
+            of_frames = torch.zeros_like(of_frames)
+        return (self.pos_embed_spatial[:, None] + of_frames).flatten(1, 2)
 
     def state_in(self, layout: str) -> dict[str, Tensor]:
         """The weights as `original` (facebookresearch/DiT) or `diffusers` (DiTTransformer2DModel) name and shape them.

@@ -5,47 +5,34 @@ Letters: B clips, t frames in patches, S tokens of one frame, D width, N caption
 
 from collections.abc import Mapping
 
-from einops import rearrange
+from attrs import frozen
 from torch import Tensor, nn
 from vidgen import UserError
-from vidgen_layers.adaln import AdaLNBlock
 from vidgen_layers.attention import SelfAttention
 from vidgen_layers.checks import check_shape
-from vidgen_layers.positions import Rotation
+from vidgen_layers.sharing import SharedGrid
 
 
-class SpaceAttention(SelfAttention):
+@frozen(kw_only=True, eq=False)
+class WithinFrames:
     """The tokens of each frame among themselves."""
 
-    def __init__(self, width: int, heads: int, *, frames: int) -> None:
-        super().__init__(width, heads)
-        self.frames = frames
+    grid: SharedGrid
 
-    def forward(self, h: Tensor, rotation: Rotation | None = None) -> Tensor:
-        """h: (B, t S, D). rotation: of S positions. Returns (B, t S, D)."""
-        frames = h.unflatten(1, (self.frames, -1)).flatten(0, 1)
-        return super().forward(frames, rotation).view_as(h)
+    def attend(self, layer: SelfAttention, h: Tensor) -> Tensor:
+        """h: this rank's part of (B, t, S, D). Returns the same shape."""
+        return self.grid.over_space(layer, h)
 
 
-class TimeAttention(SelfAttention):
+@frozen(kw_only=True, eq=False)
+class AcrossFrames:
     """The frames of each place among themselves."""
 
-    def __init__(self, width: int, heads: int, *, frames: int) -> None:
-        super().__init__(width, heads)
-        self.frames = frames
+    grid: SharedGrid
 
-    def forward(self, h: Tensor, rotation: Rotation | None = None) -> Tensor:
-        """h: (B, t S, D). rotation: of t positions. Returns (B, t S, D)."""
-        places = rearrange(h, "b (t s) d -> (b s) t d", t=self.frames)
-        return rearrange(super().forward(places, rotation), "(b s) t d -> b (t s) d", b=len(h))
-
-
-class LatteBlock(AdaLNBlock):
-    """The block of a DiT over all tokens of a clip, but for its attention."""
-
-    def __init__(self, width: int, heads: int, mlp_width: int, attention: SelfAttention) -> None:
-        super().__init__(width, heads, mlp_width)
-        self.attn = attention
+    def attend(self, layer: SelfAttention, h: Tensor) -> Tensor:
+        """h: this rank's part of (B, t, S, D). Returns the same shape."""
+        return self.grid.over_time(layer, h)
 
 
 class FlatCaption(nn.Sequential):
@@ -57,7 +44,7 @@ class FlatCaption(nn.Sequential):
 
     def __init__(self, *, tokens: int, channels: int, width: int) -> None:
         super().__init__(nn.SiLU(), nn.Linear(tokens * channels, width))
-        self.tokens, self.text_width, self.width = tokens, channels, width
+        self.length, self.text_width, self.width = tokens, channels, width
 
     def vector(
         self, y: Tensor | None, mask: Tensor | None, drop: Tensor | None, text: Tensor | None, *, clips: int
@@ -74,10 +61,10 @@ class FlatCaption(nn.Sequential):
             return text
         if y is None:
             raise UserError("the model got no caption: give y, or text from encode_text")
-        if y.shape[0] != clips or y[0].numel() != self.tokens * self.text_width:
+        if y.shape[0] != clips or y[0].numel() != self.length * self.text_width:
             raise UserError(
                 f"the model got captions of shape {tuple(y.shape)} for {clips} clips; with condition flat_text it "
-                f"takes ({clips}, {self.tokens}, {self.text_width}): every caption padded to {self.tokens} tokens"
+                f"takes ({clips}, {self.length}, {self.text_width}): every caption padded to {self.length} tokens"
             )
         return self(y.flatten(1).to(next(self.parameters()).dtype))
 

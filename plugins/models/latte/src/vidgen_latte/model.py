@@ -11,14 +11,16 @@ from torch import Tensor, nn
 from vidgen import UserError
 from vidgen.interfaces import Context
 from vidgen_layers import checks
+from vidgen_layers.adaln import AdaLNBlock
 from vidgen_layers.checks import Size3, Widths
 from vidgen_layers.network import build_network, with_published_options
 from vidgen_layers.patches import unpatch
+from vidgen_layers.sharing import shared_grid
 from vidgen_layers.vectors import CaptionVector, LabelVector, check_condition, class_count
 from vidgen_layers.video_dit import VideoDiT
 
 from vidgen_latte import LatteOptions
-from vidgen_latte.layers import FlatCaption, LatteBlock, SpaceAttention, TimeAttention
+from vidgen_latte.layers import AcrossFrames, FlatCaption, WithinFrames
 from vidgen_latte.weights import LAYOUTS, in_layout, to_latte
 
 DEFAULT_SIZE = (16, 32, 32)
@@ -39,7 +41,8 @@ class Latte(VideoDiT):
         self.options = options
         self.y_embedder = _embedder(options, widths)
         self.text_embedding_projection = _flat_embedder(options, widths)
-        self.blocks = nn.ModuleList(_block(i, options, self.grid[0]) for i in range(options.depth))
+        width, mlp_width = options.hidden_size, int(options.hidden_size * options.mlp_ratio)
+        self.blocks = nn.ModuleList(AdaLNBlock(width, options.num_heads, mlp_width) for _ in range(options.depth))
 
     @property
     def embedder(self) -> LabelVector | CaptionVector | FlatCaption | None:
@@ -68,14 +71,17 @@ class Latte(VideoDiT):
         checks.check_latents(x, timestep, channels=self.latent_channels, size=self.size)
         t = self.t_embedder(timestep)
         c = t if self.embedder is None else t + self.embedder.vector(y, mask, drop_caption, text, clips=len(x))
-        h = (self.x_embedder(x.to(self.dtype)) + self.pos_embed_spatial).flatten(1, 2)
+        grid = shared_grid(self.tokens, self.grid[0], self.grid[1] * self.grid[2])
+        patches = grid.part(self.x_embedder.numbers(x.to(self.dtype)))
+        h = self.x_embedder.embed(patches) + grid.space.part(self.pos_embed_spatial)
+        among = WithinFrames(grid=grid), AcrossFrames(grid=grid)
         for i, block in enumerate(self.blocks):
             if i == 1:  # before the first temporal block, and nowhere else
-                h = h + self.pos_embed_temporal.repeat_interleave(self.pos_embed_spatial.shape[1], dim=1)
-            h = block(h, c)
+                h = h + grid.time.part(self.pos_embed_temporal)[:, :, None]
+            h = block(h, c, among[i % 2])
         # The flat captions of the original modulate the blocks and not the last layer.
-        tokens = self.final_layer(h, c if self.text_embedding_projection is None else t)
-        return unpatch(tokens.unflatten(1, (self.grid[0], -1)), self.patch_size, self.grid[1]).float()
+        patches = grid.whole(self.final_layer(h, c if self.text_embedding_projection is None else t))
+        return unpatch(patches, self.patch_size, self.grid[1]).float()
 
     def state_in(self, layout: str) -> dict[str, Tensor]:
         """The weights as `original` (Vchitect/Latte, the class-conditional model) names and shapes them.
@@ -136,9 +142,3 @@ def _flat_embedder(options: LatteOptions, widths: Widths) -> FlatCaption | None:
     if options.condition != FLAT:
         return None
     return FlatCaption(tokens=widths.caption_length, channels=widths.caption, width=options.hidden_size)
-
-
-def _block(i: int, options: LatteOptions, frames: int) -> LatteBlock:
-    width, heads = options.hidden_size, options.num_heads
-    attention = (TimeAttention if i % 2 else SpaceAttention)(width, heads, frames=frames)
-    return LatteBlock(width, heads, int(width * options.mlp_ratio), attention)

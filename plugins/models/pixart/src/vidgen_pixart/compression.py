@@ -1,7 +1,7 @@
 """Self attention of PixArt-Sigma: fewer keys than queries, and normalised queries and keys.
 
-Letters: B clips, t h w frames/rows/columns in patches, N = t h w tokens, M keys that are left, P tokens that make one
-key, K heads, E head width, D = K E. Source: arXiv 2403.04692, section 3.2.
+Letters: B clips, t h w frames/rows/columns in patches, N = t h w tokens, n those of a rank, M keys that are left, P
+tokens that make one key, K heads, E head width, D = K E. Source: arXiv 2403.04692, section 3.2.
 """
 
 from typing import Literal
@@ -14,6 +14,7 @@ from vidgen.attention import AttentionLayer
 from vidgen_layers.checks import Size3
 from vidgen_layers.layers import RMSNorm
 from vidgen_layers.linear import Linear
+from vidgen_layers.sharing import Sequences
 
 from vidgen_pixart import KvCompression
 
@@ -35,17 +36,19 @@ class SigmaAttention(AttentionLayer):
         self.norm = nn.LayerNorm(width) if side else None
         self.proj = Linear(width, width)
 
-    def forward(self, h: Tensor, groups: Tensor | None) -> Tensor:
-        """h: (B, N, D). groups: (M, P), the tokens that make each key; None: every token is one. Returns (B, N, D)."""
+    def forward(self, h: Tensor, groups: Tensor | None, clips: Sequences) -> Tensor:
+        """h: (B, n, D), this rank's part of the clips' tokens. groups: (M, P), the tokens that make each key; None:
+        every token is one. Returns (B, n, D)."""
         q, k, v = self.qkv(h).chunk(3, dim=2)
         if self.norm_over == "width":
             q, k = self.q_norm(q), self.k_norm(k)
         if groups is not None:
-            k, v = self._reduced(k, groups), self._reduced(v, groups)
+            k, v = (self._reduced(clips.everywhere(part), groups) for part in (k, v))
         q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
         if self.norm_over == "heads":
             q, k = self.q_norm(q), self.k_norm(k)
-        return self.proj(self.backend(q, k, v).transpose(1, 2).flatten(2))
+        attend = clips.by_heads(self.backend) if groups is None else self.backend
+        return self.proj(attend(q, k, v).transpose(1, 2).flatten(2))
 
     def _reduced(self, keys: Tensor, groups: Tensor) -> Tensor:
         """keys: (B, N, D). Returns (B, M, D)."""

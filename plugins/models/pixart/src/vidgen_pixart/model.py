@@ -3,7 +3,7 @@
 Every block attends over all tokens of a clip, then to the caption. An image is a clip of one frame.
 
 Letters: B clips, C latent channels, T H W latent frames/rows/columns, t h w the same counted in patches, S = h w tokens
-of one frame, D width, N caption tokens.
+of one frame, n tokens of a clip that a rank has, t S where there is one, D width, N caption tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from vidgen import UserError
 from vidgen.interfaces import Context
+from vidgen.mesh import ALONE, TokenGroup
 from vidgen.weights import State
 from vidgen_layers import checks
 from vidgen_layers.attention import CrossAttention, SelfAttention
@@ -24,6 +25,7 @@ from vidgen_layers.layers import DropPath, FinalLayer, Mlp, add_gated, drop_path
 from vidgen_layers.network import build_network, with_published_options
 from vidgen_layers.patches import PatchEmbed, token_grid, unpatch
 from vidgen_layers.positions import axis_table, grid_table
+from vidgen_layers.sharing import Sequences
 
 from vidgen_pixart import PixArtOptions
 from vidgen_pixart.compression import SigmaAttention, check_compression, check_grid, key_groups
@@ -45,18 +47,18 @@ class Block(nn.Module):
         self.mlp = Mlp(width, mlp_width, width)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, h: Tensor, text: Text, condition: Tensor, groups: Tensor | None) -> Tensor:
-        """h: (B, t, S, D). condition: (B, 1, 6 D), of the time (and size) vector. groups: see `SigmaAttention`; None
-        where all tokens are keys. Returns (B, t, S, D)."""
+    def forward(self, h: Tensor, text: Text, condition: Tensor, groups: Tensor | None, clips: Sequences) -> Tensor:
+        """h: (B, 1, n, D), this rank's part of the clips' tokens. condition: (B, 1, 6 D), of the time (and size)
+        vector. groups: see `SigmaAttention`; None where all tokens are keys. Returns (B, 1, n, D)."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = table_rows(self.scale_shift_table, condition)
-        h = add_gated(h, gate_a, self.drop_path(self._attend(modulate(h, shift_a, scale_a), groups)))
+        h = add_gated(h, gate_a, self.drop_path(self._attend(modulate(h, shift_a, scale_a), groups, clips)))
         h = h + self.cross_attn(h.flatten(1, 2), *text).view_as(h)
         return add_gated(h, gate_m, self.drop_path(self.mlp(modulate(h, shift_m, scale_m))))
 
-    def _attend(self, h: Tensor, groups: Tensor | None) -> Tensor:
-        tokens = h.flatten(1, 2)
-        out = self.attn(tokens, groups) if isinstance(self.attn, SigmaAttention) else self.attn(tokens)
-        return out.view_as(h)
+    def _attend(self, h: Tensor, groups: Tensor | None, clips: Sequences) -> Tensor:
+        if isinstance(self.attn, SigmaAttention):
+            return self.attn(h.flatten(1, 2), groups, clips).view_as(h)
+        return clips.attend(self.attn, h.flatten(1, 2)).view_as(h)
 
 
 class PixArt(nn.Module):
@@ -67,6 +69,7 @@ class PixArt(nn.Module):
     """
 
     layouts: tuple[str, ...] = ("original", "diffusers")
+    tokens: TokenGroup = ALONE
     pos_embed: Tensor
     pos_embed_temporal: Tensor
 
@@ -137,12 +140,15 @@ class PixArt(nn.Module):
             if data_info is not None:
                 (height, width), ar = data_info["hw"].unbind(1), data_info["ar"]
             t = t + self._size_vector(height, width, ar, t)
-        h = self.x_embedder(x.to(dtype)) + self._positions(grid)
+        clips = Sequences(length=prod(grid), tokens=self.tokens)
+        patches = clips.part(self.x_embedder.numbers(x.to(dtype)).flatten(1, 2))
+        h = (self.x_embedder.embed(patches) + clips.part(self._positions(grid)))[:, None]
         condition = self.t_block(t)[:, None]
         groups = self._key_groups(grid)
         for i, block in enumerate(self.blocks):
-            h = block(h, caption, condition, groups if i in self.compressed else None)
-        return unpatch(self.final_layer(h, t), self.patch_size, grid[1]).float()
+            h = block(h, caption, condition, groups if i in self.compressed else None, clips)
+        patches = clips.whole(self.final_layer(h, t)[:, 0]).unflatten(1, (grid[0], -1))
+        return unpatch(patches, self.patch_size, grid[1]).float()
 
     def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The same conditioning with `y` projected once, as `text`; `forward` takes either, with equal results."""
@@ -199,11 +205,13 @@ class PixArt(nn.Module):
         return token_grid(size, self.patch_size)
 
     def _positions(self, grid: Size3) -> Tensor:
-        """(t or 1, S, D), in the dtype of the tables."""
+        """(1, t S, D), in the dtype of the tables."""
         space, time = self.pos_embed, self.pos_embed_temporal
         if grid != self.grid:
             space, time = (table.to(space.dtype) for table in self._tables(grid, space.device))
-        return space if self.options.no_temporal_pos_emb else space + time[0, :, None]
+        if self.options.no_temporal_pos_emb:
+            time = torch.zeros_like(time)
+        return (space[:, None] + time[:, :, None]).flatten(1, 2)
 
     def _tables(self, grid: Size3, device: torch.device) -> tuple[Tensor, Tensor]:
         """Rows and columns are stretched onto a square of `base` patches a side, the same for every size."""

@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 
 import torch
 from attrs import frozen
-from einops import rearrange
 from torch import Tensor
-from vidgen.attention import Segments, to_device
+from vidgen.attention import Backend, KeyMask, Segments, segments, to_device
+from vidgen.mesh import TokenGroup
 from vidgen_layers import checks, packing
 from vidgen_layers.attention import CrossAttention, SelfAttention
 from vidgen_layers.captions import Text
@@ -21,6 +21,7 @@ from vidgen_layers.layers import DropPath, FinalLayer, modulate, table_rows
 from vidgen_layers.packing import Places, reorder, spread
 from vidgen_layers.patches import PatchEmbed, pad_to_patches, token_grid, unpatch
 from vidgen_layers.positions import Rotation
+from vidgen_layers.sharing import SharedGrid, Ulysses, shared_grid
 
 
 class PackedText(NamedTuple):
@@ -92,19 +93,23 @@ class Layout(Protocol):
 
 @frozen(kw_only=True, eq=False)
 class Grid:
-    """Clips of one size: h is (B, t, S, D). x_mask: (B, t) bool, true where a frame is noised; None: all are."""
+    """Clips of one size: h is (B, t, S, D), or this rank's part of it, and t and S below are those of that part.
 
+    x_mask: (B, t) bool, true where a frame is noised; None: all are.
+    """
+
+    grid: SharedGrid
     x_mask: Tensor | None
 
     def embedded(self, embed: PatchEmbed, x: Tensor) -> Tensor:
         """See `Layout`."""
-        return embed(pad_to_patches(x, embed.patch))
+        return embed.embed(self.grid.part(embed.numbers(pad_to_patches(x, embed.patch))))
 
     def latents(self, patches: Tensor, x: Tensor, patch: Size3) -> Tensor:
         """See `Layout`."""
         frames, height, width = x.shape[2:]
         rows = token_grid((frames, height, width), patch)[1]
-        return unpatch(patches, patch, rows)[:, :, :frames, :height, :width]
+        return unpatch(self.grid.whole(patches), patch, rows)[:, :, :frames, :height, :width]
 
     def text(self, text: Text) -> Text:
         """See `Layout`."""
@@ -126,7 +131,12 @@ class Grid:
 
     def of_frames(self, table: Tensor) -> Tensor:
         """See `Layout`: (t, 1, D)."""
-        return table[:, None]
+        return self.grid.time.part(table[None])[0, :, None]
+
+    def of_places(self, table: Tensor) -> Tensor:
+        """table: one vector of each place in a frame, the same for all frames, (1, S, D), of all ranks. Returns
+        (1, S, D)."""
+        return self.grid.space.part(table)
 
     def rotation(self, rotation: Rotation) -> Rotation:
         """See `Layout`."""
@@ -134,12 +144,11 @@ class Grid:
 
     def over_space(self, attend: SelfAttention, h: Tensor) -> Tensor:
         """See `Layout`."""
-        return attend(h.flatten(0, 1)).view_as(h)
+        return self.grid.over_space(attend, h)
 
     def over_time(self, attend: SelfAttention, h: Tensor, rotation: Rotation | None = None) -> Tensor:
         """See `Layout`."""
-        out = attend(rearrange(h, "b t s d -> (b s) t d"), rotation)  # one copy; of q, k and v it would be three
-        return rearrange(out, "(b s) t d -> b t s d", b=h.shape[0])
+        return self.grid.over_time(attend, h, rotation)
 
     def to_caption(self, attend: CrossAttention, h: Tensor, text: Text) -> Tensor:
         """See `Layout`."""
@@ -158,13 +167,16 @@ class Grid:
 class Packed:
     """Clips of different sizes: h is (M, D), without padding.
 
-    valid: (B, T, H, W) bool, on the device. places: where tokens come from. space, time: sequences within and across
-    frames. noised: (M,) bool, true in frames that are noised; None: all are. vector: (M,), which of the vectors that
-    `by_frame` gives a token has.
+    valid: (B, T, H, W) bool, on the device. tokens: the ranks that share the list of tokens, each of which has a part;
+    M is then that of this rank. places: where tokens come from; whole: where those of all ranks do. space, time: all
+    sequences within and across frames. noised: (M,) bool, true in frames that are noised; None: all are. vector: (M,),
+    which of the vectors that `by_frame` gives a token has.
     """
 
     valid: Tensor
+    tokens: TokenGroup
     places: Places
+    whole: Places
     space: Segments
     time: Segments
     noised: Tensor | None
@@ -179,8 +191,9 @@ class Packed:
         """See `Layout`; zeros behind clips."""
         frames, height, width = x.shape[2:]
         t, h, w = token_grid((frames, height, width), patch)
-        whole = patches.new_zeros(len(x) * t * h * w, patches.shape[1]).index_copy(0, self.places.place, patches)
-        return unpatch(whole.unflatten(0, (len(x), t, h * w)), patch, h)[:, :, :frames, :height, :width]
+        patches = self.tokens.gather(patches, 0, len(self.whole.place))
+        padded = patches.new_zeros(len(x) * t * h * w, patches.shape[1]).index_copy(0, self.whole.place, patches)
+        return unpatch(padded.unflatten(0, (len(x), t, h * w)), patch, h)[:, :, :frames, :height, :width]
 
     def text(self, text: Text) -> PackedText:
         """See `Layout`."""
@@ -241,19 +254,74 @@ class Packed:
         return modulate(h, shift, scale)
 
 
-def layout_of(x: Tensor, valid: Tensor | None, x_mask: Tensor | None, patch: Size3) -> Grid | Packed:
+@frozen(kw_only=True, eq=False)
+class SharedPacked(Packed):
+    """Packed clips that ranks share: both self attentions exchange heads for tokens."""
+
+    def text(self, text: Text) -> PackedText:
+        """See `Layout`: of those clips alone of which this rank has tokens."""
+        first, counts = self.whole.clips_of(self.tokens)
+        clips = slice(first, first + len(counts))
+        mask = None if text.keys is None else text.keys.valid[clips, 0, 0]
+        lengths = [(1, count, text.tokens.shape[1]) for count in counts]
+        return PackedText(text.tokens[clips], segments(lengths, text.tokens.device, mask))
+
+    def rotation(self, rotation: Rotation) -> Rotation:
+        """See `Layout`: (M, E / 2) each."""
+        return Rotation(rotation.cos[self.places.frame], rotation.sin[self.places.frame])
+
+    def over_space(self, attend: SelfAttention, h: Tensor) -> Tensor:
+        """See `Layout`."""
+        return attend.packed(h, self.space, backend=self._by_heads(attend.backend))
+
+    def over_time(self, attend: SelfAttention, h: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """See `Layout`."""
+        by_frame = Reordered(attend.backend, self.whole.by_frame, self.whole.back)
+        return attend.packed(h, self.time, rotation, self._by_heads(by_frame))
+
+    def _by_heads(self, backend: Backend) -> Backend:
+        return Ulysses(backend, self.tokens, len(self.whole.place))
+
+
+class Reordered:
+    """A backend for packed tokens that lie in another order than their sequences."""
+
+    def __init__(self, backend: Backend, order: Tensor, back: Tensor) -> None:
+        """order, back: (M,), the tokens as they lie in sequences, and the inverse."""
+        self.backend, self.order, self.back = backend, order, back
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, keys: KeyMask | None = None) -> Tensor:
+        """As `backend`: these are no packed tokens."""
+        return self.backend(q, k, v, keys)
+
+    def packed(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+        """See `vidgen.attention.Backend`."""
+        q, k, v = (reorder(part, self.order, self.back) for part in (q, k, v))
+        return reorder(self.backend.packed(q, k, v, segments), self.back, self.order)
+
+
+def layout_of(
+    x: Tensor, valid: Tensor | None, x_mask: Tensor | None, patch: Size3, tokens: TokenGroup
+) -> Grid | Packed:
     """x: (B, C, T, H, W). valid: (B, T, H, W) bool, best on the CPU, true where a latent is no padding; None: there is
-    none. x_mask: (B, t) bool. Raises: UserError, when `valid` does not fit x or is no box at the origin of a clip."""
+    none. x_mask: (B, t) bool. tokens: the ranks that share them. Raises: UserError, when `valid` does not fit x or is
+    no box at the origin of a clip."""
     if valid is None:
-        return Grid(x_mask=x_mask)
+        frames, rows, columns = token_grid((x.shape[2], x.shape[3], x.shape[4]), patch)
+        grid = shared_grid(tokens, frames, rows * columns)
+        return Grid(grid=grid, x_mask=None if x_mask is None else grid.time.part(x_mask))
     checks.check_shape(valid, (len(x), *x.shape[2:]), name="valid")
-    places = packing.places(valid, patch, x.device)
+    whole = packing.places(valid, patch, x.device)
+    places = whole if tokens.size == 1 else whole.part(tokens)
     noised = None if x_mask is None else x_mask[places.clip, places.frame]
-    return Packed(
+    kind = Packed if tokens.size == 1 else SharedPacked
+    return kind(
         valid=to_device(valid.bool(), x.device),
+        tokens=tokens,
         places=places,
-        space=places.within_frames(),
-        time=places.across_frames(),
+        whole=whole,
+        space=whole.within_frames(),
+        time=whole.across_frames(),
         noised=noised,
         vector=places.clip if noised is None else places.clip + len(x) * ~noised,
     )

@@ -113,7 +113,7 @@ class STDiT(Trunk):
             valid = torch.ones(len(x), *x.shape[2:], dtype=torch.bool, device="cpu")
         if x_mask is not None:
             checks.check_shape(x_mask, (len(x), grid[0]), name="x_mask")
-        layout = layout_of(x, valid, x_mask, self.patch_size)
+        layout = layout_of(x, valid, x_mask, self.patch_size, self.tokens)
         caption = layout.text(
             self.y_embedder.text(y, mask, drop_caption, text, clips=len(x), dropout=self.caption_dropout)
         )
@@ -146,7 +146,7 @@ class STDiT(Trunk):
         """Of tokens within their frame: (1, S, D), or (M, D) of packed clips."""
         if isinstance(layout, Packed):
             return self.pos_embed[0, layout.places.row * self.grid[2] + layout.places.column]
-        return self.pos_embed
+        return layout.of_places(self.pos_embed)
 
     def tables(self) -> dict[str, Tensor]:
         """The position tables by name, (1, S, D) and (1, t, D) float32: functions of the options alone."""

@@ -109,7 +109,7 @@ class STDiT2(SizedTrunk):
         Raises: UserError, when shapes do not fit the model.
         """
         grid = checked_grid(x, timestep, x_mask, channels=self.latent_channels, patch=self.patch_size)
-        clips, layout = len(x), layout_of(x, valid, x_mask, self.patch_size)
+        clips, layout = len(x), layout_of(x, valid, x_mask, self.patch_size, self.tokens)
         caption = layout.text(
             self.y_embedder.text(y, mask, drop_caption, text, clips=clips, dropout=self.caption_dropout)
         )
@@ -123,7 +123,7 @@ class STDiT2(SizedTrunk):
         )
         of_length = self.embed(self.fl_embedder, num_frames, name="num_frames", clips=clips)
         of_length = of_length + self.embed(self.fps_embedder, fps, name="fps", clips=clips)
-        h = self.tokens(x, layout, grid, height, width)
+        h = self.embedded(x, layout, grid, height, width)
         t, t0 = self.times(timestep)
         frame_t = layout.by_frame(self.t_block(t + of_size), lambda: self.t_block(t0 + of_size))
         frame_time = layout.by_frame(self.t_block_temp(t + of_length), lambda: self.t_block_temp(t0 + of_length))

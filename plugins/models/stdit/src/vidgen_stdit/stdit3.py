@@ -129,10 +129,10 @@ class STDiT3(SizedTrunk):
         Raises: UserError, when shapes do not fit the model.
         """
         grid = checked_grid(x, timestep, x_mask, channels=self.latent_channels, patch=self.patch_size)
-        clips, layout = len(x), layout_of(x, valid, x_mask, self.patch_size)
+        clips, layout = len(x), layout_of(x, valid, x_mask, self.patch_size, self.tokens)
         caption = layout.text(self._caption(y, mask, drop_caption, text, clips))
         of_rate = self.embed(self.fps_embedder, fps, name="fps", clips=clips)
-        h = self.tokens(x, layout, grid, height, width)
+        h = self.embedded(x, layout, grid, height, width)
         t, t0 = (time + of_rate for time in self.times(timestep))
         frame_t = layout.by_frame(self.t_block(t), lambda: self.t_block(t0))
         rotation = layout.rotation(self.rope(grid[0]))

@@ -10,6 +10,7 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
+from vidgen.mesh import ALONE, TokenGroup
 from vidgen_layers.checks import Size3, Widths
 from vidgen_layers.embedders import CaptionEmbedder, NumberEmbedder
 from vidgen_layers.initialise import Fill, constant, freeze, normal, uniform, xavier, zero
@@ -35,6 +36,7 @@ class Trunk(nn.Module):
     starts_zero: patterns of entries that start at zero. starts_small: of weights that start with a deviation of 0.02.
     """
 
+    tokens: TokenGroup = ALONE
     starts_zero: tuple[str, ...] = ("blocks.*.cross_attn.proj.*", "blocks.*.attn_temp.proj.*", "final_layer.linear.*")
     starts_small: tuple[str, ...] = ("t_embedder.*.weight", "t_block*.weight", "y_embedder.*.weight")
 
@@ -108,11 +110,11 @@ class SizedTrunk(Trunk):
         given = checked(numbers, name=name, clips=clips)
         return embedder(given.repeat(clips // len(given)))
 
-    def tokens(
+    def embedded(
         self, x: Tensor, layout: Grid | Packed, grid: Size3, height: Tensor | None, width: Tensor | None
     ) -> Tensor:
         """x: (B, C, T, H, W). grid: its patches along time, rows and columns. height, width: (b,), in pixels. Returns
-        (B, t, S, D), or (M, D) of packed clips, with positions.
+        tokens with positions, as they lie.
 
         Raises: UserError, when height or width are missing or of another shape.
         """
@@ -121,7 +123,8 @@ class SizedTrunk(Trunk):
             each = (numbers.repeat(len(x) // len(numbers)) for numbers in (height, width))
             positions = self.pos_embed.packed(layout.places, *each)
         else:
-            positions = self.pos_embed(rows=grid[1], columns=grid[2], height=height, width=width)
+            table = self.pos_embed(rows=grid[1], columns=grid[2], height=height, width=width)
+            positions = layout.of_places(table[None])
         return layout.embedded(self.x_embedder, x.to(self.dtype)) + positions.to(self.dtype)
 
     def tables(self) -> dict[str, Tensor]:
