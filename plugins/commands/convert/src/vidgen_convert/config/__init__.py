@@ -1,0 +1,1 @@
+"""Reading configurations in Python's syntax, of which nothing is run."""

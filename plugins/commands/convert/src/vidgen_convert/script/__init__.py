@@ -1,0 +1,1 @@
+"""Reading shell scripts that launch one program, of which nothing is run."""
