@@ -28,7 +28,7 @@ class Layout(NamedTuple):
         return tokens.gather(1, self.order[..., None].expand(-1, -1, tokens.shape[2]))
 
     def left(self, tokens: Tensor, size: int) -> Tensor:
-        """The way back, (B, size = N, D); zeros where there is padding."""
+        """The way back, (B, size = N, D). What comes to lie at padding means nothing."""
         if self.order is None:
             return tokens
         grid = tokens.new_zeros(len(tokens), size, tokens.shape[2])

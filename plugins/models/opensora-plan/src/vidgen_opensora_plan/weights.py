@@ -26,7 +26,8 @@ def to_inpaint(state: State, own: State) -> Converted:
     noise, and at first have no influence."""
     if any(name.startswith(SHOWN) for name in state) or "pos_embed.proj.weight" not in state:
         return Converted(state=state)
-    copied = {f"{SHOWN}.0.{leaf}": state[f"pos_embed.{leaf}"] for leaf in PATCHES if f"pos_embed.{leaf}" in state}
+    names = {f"{SHOWN}.0.{leaf}": f"pos_embed.{leaf}" for leaf in PATCHES}
+    copied = {ours: state[theirs].clone() for ours, theirs in names.items() if theirs in state}
     return Converted(
         state={**state, **copied}, layout="OpenSoraT2V_v1_3", fresh=(f"{SHOWN}.1.weight", "pos_embed_mask.*")
     )
