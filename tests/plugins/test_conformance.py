@@ -20,6 +20,7 @@ SVD = {"down_block_types": ["DownEncoderBlock2D"] * 2, "block_out_channels": [32
 WAVELETS = {"base_channels": 4, "encoder_energy_flow_hidden_size": 3, "decoder_energy_flow_hidden_size": 4}
 BY_WAVELETS = {**WAVELETS, "norm_type": "layernorm", "encoder_num_resblocks": 1, "decoder_num_resblocks": 1}
 PIPELINE = {"vae_2d": {"config": FRAMES}, "vae_temporal": {"filters": 8, "num_res_blocks": 1, "num_groups": 4}}
+OPENSORA_PLAN = {"num_layers": 4, "num_attention_heads": 2, "attention_head_dim": 12, "sparse_n": 2}  # dense and sparse
 
 SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("autoencoder", "VideoAutoencoderKL"): {"config": FRAMES},
@@ -30,6 +31,7 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
     **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("STDiT", "DiT", "Latte")},
     **{("model", f"PixArt{name}"): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("", "MS", "_Sigma")},
     **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 2} for name in ("STDiT2", "STDiT3")},
+    **{("model", f"OpenSora{name}_v1_3"): OPENSORA_PLAN for name in ("T2V", "Inpaint")},
     ("dataset", "VideoText"): {"data_path": "clips.csv"},
     ("dataset", "VariableVideoText"): {"data_path": "clips.csv"},
     ("dataset", "OpenSoraPlanData"): {
