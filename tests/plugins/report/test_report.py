@@ -72,12 +72,15 @@ def write_metrics(outputs: Path, lines: str) -> None:
     (outputs / "metrics.csv").write_text(f"step,loss,lr,grad_norm,samples_per_s\n{lines}", encoding="utf-8")
 
 
-def test_a_run_without_numbers_and_clips_still_gets_a_page(tmp_path: Path) -> None:
-    start(tmp_path / "new run").close()
-    page = read(tmp_path / "new run")
-    assert "new run" in page.text
-    assert "None yet." in page.text
-    assert sorted(path.name for path in (tmp_path / "new run").iterdir()) == ["index.html"]
+def test_a_run_that_ended_before_there_was_anything_to_show_gets_no_page(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "vidgen")
+    start(tmp_path).close()
+    assert not list(tmp_path.iterdir()) and "report:" not in caplog.text
+    start(tmp_path).scores(0, {"psnr": 30.0})
+    start(tmp_path).close()
+    assert f"report: {tmp_path / 'index.html'}" in caplog.text
 
 
 def test_logging_draws_nothing(tmp_path: Path) -> None:

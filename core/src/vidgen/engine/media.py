@@ -1,7 +1,7 @@
 """Clips to files and back: H.264 in mp4, PNG for a single frame; whole or not at all, with where they came from."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -99,18 +99,29 @@ def final_path(path: Path, num_frames: int, picture: str = "png") -> Path:
 def read(path: Path, upscale: int = 1, size: tuple[int, int] | None = None) -> Tensor:
     """A written clip as (3, T, H, W) uint8, enlargement undone, cut to `size` (rows, columns) where an odd one was
     padded. Raises: RunError."""
-    try:
-        if path.suffix != ".mp4":
-            frames = np.asarray(Image.open(path).convert("RGB"))[None]
-        else:
-            with av.open(str(path)) as container:
-                frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    except (OSError, ValueError, av.FFmpegError) as error:
-        raise RunError(f"{path} cannot be read ({error})") from error
     half = upscale // 2
-    rows, columns = size or frames.shape[1:3]
-    frames = frames[:, half::upscale, half::upscale][:, :rows, :columns]
-    return torch.from_numpy(frames.copy()).permute(3, 0, 1, 2)
+    whole = np.stack(list(frames(path)))[:, half::upscale, half::upscale]
+    rows, columns = size or whole.shape[1:3]
+    return torch.from_numpy(whole[:, :rows, :columns].copy()).permute(3, 0, 1, 2)
+
+
+def frames(path: Path) -> Generator[np.ndarray, None, None]:
+    """The frames of a written clip one by one, (H, W, 3) uint8. Raises: RunError."""
+    with _readable(path):
+        if path.suffix != ".mp4":
+            yield np.array(Image.open(path).convert("RGB"))
+            return
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                yield frame.to_ndarray(format="rgb24")
+
+
+def frame_rate(path: Path) -> float:
+    """Frames per second of a written clip; 1 of a picture. Raises: RunError."""
+    if path.suffix != ".mp4":
+        return 1.0
+    with _readable(path), av.open(str(path)) as container:
+        return float(container.streams.video[0].average_rate or 1)
 
 
 def provenance(path: Path) -> dict[str, Any]:
@@ -123,6 +134,14 @@ def provenance(path: Path) -> dict[str, Any]:
             return json.loads(container.metadata.get("comment", "{}"))
     except (OSError, ValueError, av.FFmpegError):
         return {}
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, av.FFmpegError) as error:
+        raise RunError(f"{path} cannot be read ({error})") from error
 
 
 def _write_picture(path: Path, frame: np.ndarray, provenance: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from vidgen.conditioning.timeline import Reference, timeline
 from vidgen.engine import media
 from vidgen.engine.download import Limits
 from vidgen.engine.generation import Generation, LongVideo
+from vidgen.engine.grid import write_grids
 from vidgen.engine.parts import Parts
 from vidgen.engine.references import References
 from vidgen.engine.refining import refined
@@ -70,7 +71,10 @@ class Sampler:
         if left:
             LOG.warning("not sampled: %s", "; ".join(task.prompt for task in left))
         missing = {task.path for task in left}
-        return [Media(self._final(task), task.prompt, self._size(task)) for task in tasks if task.path not in missing]
+        made = [Media(self._final(task), task.prompt, self._size(task)) for task in tasks if task.path not in missing]
+        if self.options.grid is not None and not left:
+            write_grids(made, self.options.grid, self.options.upscale)
+        return made
 
     def tasks(self, folder: Path) -> list[Task]:
         """Every sample asked for, with the frames that `conditions` give. Raises: UserError."""

@@ -19,6 +19,9 @@ from vidgen.interfaces import Size3
 from vidgen.recipe.schema import SampleOptions, SharedRecipe
 from vidgen.rng import Address
 
+GRID = "grid"
+"""Name of the file with all samples."""
+
 
 @frozen(kw_only=True)
 class Task:
@@ -80,6 +83,10 @@ def plan(options: SampleOptions, recipe: SharedRecipe, folder: Path) -> list[Tas
             tasks.append(evolve(task, path=folder / name, address=address))
             times[task.prompt] += 1
     _check_names(tasks)
+    if options.grid is not None and any(task.path.name == GRID for task in tasks):
+        raise UserError(
+            f"a sample would be called {GRID!r}, which is the grid's name: give it another, or set grid: null"
+        )
     return tasks
 
 

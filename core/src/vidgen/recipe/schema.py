@@ -204,6 +204,11 @@ class SampleOptions:
     step_cache: Selection | None = section(
         "step_cache", optional=True, doc="Work saved between steps, for clips that are nearly the same; null: none."
     )
+    grid: int | None = option(
+        None,
+        "Columns of grid.mp4 or grid.png, which shows all samples beside each other; null: there is none.",
+        validator=OPTIONAL_COUNT,
+    )
     upscale: int = option(
         1, "Write clips enlarged this many times by nearest neighbour, for tiny ones.", validator=AT_LEAST_ONE
     )

@@ -50,7 +50,10 @@ class ReportTracker:
         self._write_page()
 
     def close(self) -> None:
-        """Draw everything, with the last numbers, and say where to look."""
+        """Draw everything, with the last numbers, and say where to look; of a run that ended before there was anything
+        to show, nothing."""
+        if not (self.record.clips or self.record.scores or (self.outputs / "metrics.csv").is_file()):
+            return
         self._draw_pictures()
         self._write_page()
         LOG.info("report: %s", self.outputs / "index.html")
