@@ -99,8 +99,11 @@ def final_path(path: Path, num_frames: int, picture: str = "png") -> Path:
 def read(path: Path, upscale: int = 1, size: tuple[int, int] | None = None) -> Tensor:
     """A written clip as (3, T, H, W) uint8, enlargement undone, cut to `size` (rows, columns) where an odd one was
     padded. Raises: RunError."""
+    found = list(frames(path))
+    if not found:
+        raise RunError(f"{path} holds no frame")
     half = upscale // 2
-    whole = np.stack(list(frames(path)))[:, half::upscale, half::upscale]
+    whole = np.stack(found)[:, half::upscale, half::upscale]
     rows, columns = size or whole.shape[1:3]
     return torch.from_numpy(whole[:, :rows, :columns].copy()).permute(3, 0, 1, 2)
 

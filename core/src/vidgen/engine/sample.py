@@ -4,12 +4,14 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from attrs import evolve
 from rich.console import Console
 
 from vidgen import runfolder, weights
 from vidgen.engine import checkpoint
 from vidgen.engine.memory import peak_memory
+from vidgen.engine.offload import Offload, carrier_to
 from vidgen.engine.parts import Parts, build_on_meta, build_parts, describe, shared_context
 from vidgen.engine.sampler import Sampler, build_metrics, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder
@@ -22,7 +24,7 @@ NO_PART_OF_A_SAMPLE = (
     *("prompts", "prompt_path", "num_samples", "batch_size", "trackers", "metrics", "start_index", "end_index"),
     *("sample_name", "prompt_as_path", "reference_path", "mask_strategy", "mask_strategy_format", "allow_download"),
     *("num_frames", "image_size", "resolution", "aspect_ratio", "seed", "fps", "aes", "flow", "camera_motion"),
-    "grid",
+    *("grid", "offload_blocks"),
 )
 """Keys that say which samples are made, or are part of each one's own hash."""
 
@@ -79,13 +81,26 @@ def loaded_parts(recipe: SampleRecipe, context: Context) -> Parts:
     """All parts, with the weights of the recipe's checkpoint, or of the model's own `from_pretrained`. context: see
     `shared_context`. Raises: UserError, RunError."""
     folder = recipe.checkpoint
-    parts = build_parts(recipe, evolve(context, load_weights=folder is None))
+    first = torch.device("cpu") if recipe.offload_blocks else None
+    parts = build_parts(recipe, evolve(context, load_weights=folder is None), device=first)
     if folder is not None:
         found = runfolder.find_checkpoint(folder)
         wanted = parts.scheduler.prediction_type
         checkpoint.check_prediction(found, runfolder.read_state(found), recipe.scheduler, wanted)
         weights.load_into(parts.model, folder, ema=recipe.ema)
+    if recipe.offload_blocks:
+        _offload(parts)
     return parts
+
+
+def _offload(parts: Parts) -> None:
+    """Of parts on the CPU, move everything to its device but the model's blocks, which go there in turn."""
+    if parts.device.type == "cpu":
+        LOG.warning("offload_blocks: the blocks are where they are used, in the CPU's memory; nothing is gained")
+        return
+    parts.vae.to(parts.device)
+    parts.text_encoder.to(parts.device)
+    Offload(parts.model, carrier_to(parts.device))
 
 
 def settings_hash(plain: Mapping[str, Any]) -> str:

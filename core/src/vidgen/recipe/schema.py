@@ -328,6 +328,10 @@ class SampleRecipe(SharedRecipe, SampleOptions):
     checkpoint: InputPath | None = option(
         None, "A run's or checkpoint's folder: gives the weights, and every section this recipe leaves out."
     )
+    offload_blocks: bool = option(
+        False,
+        "Keep the model's blocks in the CPU's memory and bring each to the GPU for its turn: for models larger than it.",
+    )
     trackers: list[Selection] = sections("tracker", doc="Where clips are reported.")
 
     @staticmethod
