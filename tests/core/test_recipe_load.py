@@ -323,7 +323,7 @@ def test_a_mistake_in_what_is_inherited_is_told_where_it_was_read(
     state.write_text(json.dumps({"recipe": recipe}))
     assert report(write(SAMPLE + "prompt: x\n")) == (
         "r.yaml:5:1: prompt: no such key\n"
-        "    did you mean prompts or prompt_path or prompt_as_path?\n"
+        "    did you mean prompts or prompt_path or prompt_refiner?\n"
         f"{state}: model.deepness: no such key\n"
         f"    known: {', '.join(sorted(fields_dict(registry.find('model', 'STDiT').options)))}\n"
         f"{state}: vae.type: no installed plugin offers the autoencoder 'pixle'\n"
