@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from vidgen.mesh import TokenGroup, World
     from vidgen.rng import Draws
 
 
@@ -301,15 +302,21 @@ class Parallel(Protocol):
     """How a run uses its devices. The engine calls, in this order: `prepare`, then per step `autocast`, `backward`,
     `step`.
 
-    device: of this rank. rank, num_ranks: among data-parallel ranks.
+    device: of this rank. world: all ranks. tokens: the ranks that share the tokens of each of this rank's samples.
+    rank, num_ranks: among data-parallel ranks; those that share their samples count as one.
     """
 
     device: "torch.device"
+    world: "World"
+    tokens: "TokenGroup"
     rank: int
     num_ranks: int
 
-    def prepare(self, model: "torch.nn.Module", optimizer: "torch.optim.Optimizer") -> None:
-        """Take model and optimizer into care, sharding or wrapping them in place."""
+    def prepare(
+        self, model: "torch.nn.Module", make_optimizer: "Callable[[torch.nn.Module], torch.optim.Optimizer]"
+    ) -> "torch.optim.Optimizer":
+        """Take a model into care, sharding its parameters in place or not, and make the optimizer of what they are
+        then. Names of parameters stay."""
         ...
 
     def autocast(self) -> Any:
@@ -323,6 +330,11 @@ class Parallel(Protocol):
     def step(self, max_norm: float) -> "Tensor":
         """Average gradients over ranks, clip to `max_norm` (0 = never), update, clear. Returns the gradient norm before
         clipping, a device scalar that is not finite when the update was unsound."""
+        ...
+
+    def whole(self) -> "AbstractContextManager[None]":
+        """While it lasts, every rank has all weights as they are at its beginning, and can use the model alone, without
+        gradients."""
         ...
 
     def state_dict(self) -> "dict[str, Any]":

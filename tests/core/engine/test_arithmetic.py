@@ -67,7 +67,7 @@ def test_nothing_to_train_is_refused() -> None:
 def one_step(dtype: torch.dtype, factor: float = 1.0) -> tuple[nn.Linear, Single, torch.Tensor]:
     model = nn.Linear(3, 2)
     single = Single(torch.device("cpu"), dtype)
-    single.prepare(model, make_optimizer(model, OptimizerOptions(lr=0.1)))
+    single.prepare(model, lambda one: make_optimizer(one, OptimizerOptions(lr=0.1)))
     with single.autocast():
         loss = model(torch.ones(4, 3)).float().square().mean() * factor
     single.backward(loss)

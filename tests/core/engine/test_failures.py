@@ -101,10 +101,10 @@ def test_a_second_run_in_one_folder_is_refused(train: Train, tmp_path: Path) -> 
 def test_a_checkpoint_of_another_model_is_refused_with_names(train: Train) -> None:
     train(max_steps=1)
     with pytest.raises(UserError, match=r"holds weights of another model than STDiT") as caught:
-        train(resume="latest", model__hidden_size=24)
+        train(resume="latest", force=True, model__hidden_size=24)
     assert "in the file" in str(caught.value) and "in the model" in str(caught.value)
     with pytest.raises(UserError, match=r"not in the file .*blocks\.1\."):
-        train(resume="latest", model__depth=2)
+        train(resume="latest", force=True, model__depth=2)
 
 
 def test_a_truncated_checkpoint_is_refused(train: Train, tmp_path: Path) -> None:

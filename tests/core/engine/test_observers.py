@@ -74,7 +74,7 @@ def test_a_run_that_fails_is_told_to_be_finished_too(
     def full(*_: object) -> Path:
         raise RunError("disk full")
 
-    monkeypatch.setattr("vidgen.engine.checkpoint.save", full)
+    monkeypatch.setattr("vidgen.engine.saver.write", full)
     assert [one[0] for one in watched(max_steps=1)] == ["started", "step", "finished", "error"]
 
 

@@ -90,7 +90,7 @@ def test_a_signal_saves_and_ends_cleanly(tmp_path: Path, number: signal.Signals)
 def test_global_steps_are_counted_not_computed(train: Train) -> None:
     """Steps go on by one whatever an epoch's length (D3), also across a resume with another batch size."""
     train("run", max_steps=3)
-    outputs = train("run", max_steps=5, batch_size=2, resume="latest")
+    outputs = train("run", max_steps=5, batch_size=2, resume="latest", force=True)
     assert [int(row[0]) for row in loss_log(outputs)[1:]] == [1, 2, 3, 4, 5]
 
 

@@ -6,6 +6,7 @@ import traceback
 import click
 
 from vidgen.errors import RunError, VidgenError
+from vidgen.launch import leave_word
 
 
 def shown(command: click.Command, prog_name: str) -> None:
@@ -37,5 +38,6 @@ def _described(error: Exception) -> str:
 def _leave(text: str, status: int) -> None:
     if "--traceback" in sys.argv:
         traceback.print_exc()
-    click.echo(text, err=True)
+    if not leave_word(text, status):  # the launcher of several processes shows the first one's
+        click.echo(text, err=True)
     sys.exit(status)

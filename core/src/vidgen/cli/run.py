@@ -1,6 +1,7 @@
 """`vidgen-run RECIPE [key.path=value ...]`."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import click
 
 from vidgen.cli.failing import shown
+from vidgen.launch import Launch, join_slurm, launch
 
 FLAGS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "--outputs": ("outputs", "The run's folder.", {}),
@@ -22,6 +24,7 @@ FLAGS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "--ckpt-path": ("model.from_pretrained", "Weights to start from.", {}),
     "--checkpoint": ("checkpoint", "Run or checkpoint folder to sample from.", {}),
     "--resume": ("resume", "`latest`, or a checkpoint's folder.", {}),
+    "--force": ("force", "Resume although the recipe's changes change the course.", {"is_flag": True, "default": None}),
     "--prompt": ("prompts", "What to sample; may be repeated.", {"multiple": True}),
     "--prompt-path": ("prompt_path", "Text file of prompts, one a line.", {}),
     "--negative-prompt": ("negative_prompt", "What to steer away from.", {}),
@@ -43,25 +46,42 @@ def _with_flags(function: Callable[..., None]) -> Callable[..., None]:
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY.PATH=VALUE]...")
 @_with_flags
+@click.option("--nproc", type=click.IntRange(1), help="Start so many processes on this machine, one a GPU.")
+@click.option("--nnodes", type=click.IntRange(1), default=1, help="Machines; start the same command on each.")
+@click.option("--rdzv-endpoint", help="HOST:PORT of one of several machines, where they find each other.")
+@click.option("--max-restarts", type=click.IntRange(0), default=0, help="Start all again so often when one dies.")
 @click.option("--dry-run", is_flag=True, help="Check everything, build on the meta device, start nothing.")
 @click.option("--print-recipe", is_flag=True, help="Print the recipe with all defaults as YAML, and stop.")
 @click.option("--traceback", is_flag=True, help="Show where in the program an error was raised.")
 def command(
-    recipe: Path, overrides: tuple[str, ...], dry_run: bool, print_recipe: bool, traceback: bool, **flags: Any
+    recipe: Path,
+    overrides: tuple[str, ...],
+    nproc: int | None,
+    nnodes: int,
+    rdzv_endpoint: str | None,
+    max_restarts: int,
+    dry_run: bool,
+    print_recipe: bool,
+    traceback: bool,
+    **flags: Any,
 ) -> None:
     """Run RECIPE, a YAML file. KEY.PATH=VALUE changes any key of it; the flags below are short for common ones."""
     from vidgen.recipe import load_recipe
 
-    loaded = load_recipe(recipe, [*_overrides(flags), *overrides])
+    changes = [*_overrides(flags), *overrides]
+    loaded = load_recipe(recipe, changes)
     if print_recipe:
         click.echo(loaded.to_yaml(), nl=False)
     elif dry_run:
         from vidgen.cli.dry_run import print_plan
 
         print_plan(loaded)
+    elif nproc is not None:
+        launch([str(recipe), *changes], Launch(nproc, nnodes, rdzv_endpoint, max_restarts))
     else:
         from vidgen.api import run
 
+        os.environ.update(join_slurm(os.environ))
         run(loaded)
 
 

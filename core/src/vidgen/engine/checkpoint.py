@@ -1,7 +1,8 @@
 """Saving and restoring a run: whole or not at all.
 
 A checkpoint is written into a folder of another name, flushed to disk, and renamed; a reader sees a whole one or none.
-Nothing is pickled: tensors are safetensors, the rest is JSON.
+Nothing is pickled: tensors are safetensors, the rest is JSON. Of several ranks each writes and reads its own part of
+what is shared out; any number of ranks can go on from it.
 """
 
 import json
@@ -12,15 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import define
+import torch.distributed as dist
+from attrs import define, frozen
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vidgen import runfolder, weights
 from vidgen.component import Selection
+from vidgen.engine import optimizer_state
 from vidgen.engine.ema import Ema
 from vidgen.errors import RunError, UserError
+from vidgen.mesh import World
+
+FILES = {"model": "model.safetensors", "ema": "model.safetensors", "optimizer": "optimizer.safetensors"}
+"""What one process writes into each folder."""
 
 
 @define
@@ -31,25 +38,56 @@ class Saved:
     optimizer: torch.optim.Optimizer
     ema: Ema | None
 
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """By the folder they go to."""
+        averaged = {} if self.ema is None else {"ema": self.ema.state_dict()}
+        return {
+            "model": self.model.state_dict(),
+            **averaged,
+            "optimizer": optimizer_state.tensors(self.model, self.optimizer),
+        }
+
+
+@frozen
+class Snapshot:
+    """What a checkpoint will hold: tensors by folder and name, numbers of the optimizer, the run's state."""
+
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    numbers: Mapping[str, Any]
+    state: Mapping[str, Any]
+
 
 def save(outputs: Path, saved: Saved, state: Mapping[str, Any], keep: int | None) -> Path:
     """Write `checkpoints/epoch{E}-global_step{S}` from `state["epoch"]` and `state["step"]`, then delete all but the
     newest `keep`. A checkpoint of that name is left as it is. Raises: RunError, with every earlier one intact."""
+    return write(outputs, snapshot(saved, state), keep, World(), None)
+
+
+def snapshot(saved: Saved, state: Mapping[str, Any]) -> Snapshot:
+    """What `write` takes: the run's own tensors, not copies."""
+    return Snapshot(saved.tensors(), optimizer_state.numbers(saved.model, saved.optimizer), state)
+
+
+def write(outputs: Path, taken: Snapshot, keep: int | None, world: World, group: Any) -> Path:
+    """As `save`, by all ranks together. group: the process group they talk through; None where there is one process."""
     folder = outputs / "checkpoints"
-    final = folder / runfolder.checkpoint_name(state["epoch"], state["step"])
-    if final.exists():
-        return final
+    final = folder / runfolder.checkpoint_name(taken.state["epoch"], taken.state["step"])
     partial = folder / f".saving-{final.name}"
     try:
-        _write(partial, saved, state)
-        partial.replace(final)
-        _flush(folder)
+        if not _begin(partial, final, world, group):
+            return final
+        for name, tensors in taken.tensors.items():
+            _save_tensors(partial / name, tensors, group)
+        if world.is_main:
+            _finish(partial, final, taken)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        if world.is_main:
+            shutil.rmtree(partial, ignore_errors=True)
         intact = runfolder.latest(outputs)
         left = f"{intact} is intact" if intact else "there is no earlier one"
         raise RunError(f"the checkpoint {final} could not be written ({_reason(error)}); {left}.") from error
-    _retire(outputs, keep)
+    if world.is_main:
+        _retire(outputs, keep)
     return final
 
 
@@ -57,10 +95,11 @@ def restore(checkpoint: Path, saved: Saved) -> dict[str, Any]:
     """Read a checkpoint into `saved` and return its state. Raises: UserError, when it is of another model; RunError,
     when it is damaged."""
     state = runfolder.read_state(checkpoint)
-    weights.load_into(saved.model, checkpoint / "model" / "model.safetensors")
+    name = type(saved.model).__name__
+    weights.load_shared(checkpoint / "model", saved.model.state_dict(), name)
     if saved.ema is not None and (checkpoint / "ema").is_dir():
-        saved.ema.load_state_dict(weights.read_state(checkpoint / "ema" / "model.safetensors"))
-    _restore_optimizer(checkpoint / "optimizer", saved.optimizer)
+        weights.load_shared(checkpoint / "ema", saved.ema.state_dict(), f"the average of {name}")
+    optimizer_state.restore(checkpoint / "optimizer", saved.model, saved.optimizer)
     return state
 
 
@@ -100,60 +139,44 @@ def clear_partial(outputs: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _write(folder: Path, saved: Saved, state: Mapping[str, Any]) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    _save_tensors(folder / "model" / "model.safetensors", saved.model.state_dict())
-    if saved.ema is not None:
-        _save_tensors(folder / "ema" / "model.safetensors", saved.ema.state_dict())
-    tensors, rest = _split(saved.optimizer.state_dict())
-    _save_tensors(folder / "optimizer" / "optimizer.safetensors", tensors)
-    _save_json(folder / "optimizer" / "optimizer.json", rest)
-    _save_json(folder / "state.json", state)
-    for path in (*folder.rglob("*"), folder):
+def _begin(partial: Path, final: Path, world: World, group: Any) -> bool:
+    """Make the folder anew, for all ranks. Returns whether there is something to do."""
+    wanted = [not final.exists()]
+    if world.is_main and wanted[0]:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    if group is not None:
+        told = torch.tensor(wanted)
+        dist.broadcast(told, src=0, group=group)
+        return bool(told.item())
+    return wanted[0]
+
+
+def _finish(partial: Path, final: Path, taken: Snapshot) -> None:
+    """What is no tensor; then all to disk, and the name under which it counts."""
+    _save_json(partial / "optimizer" / optimizer_state.NUMBERS, taken.numbers)
+    _save_json(partial / "state.json", taken.state)
+    for path in (*partial.rglob("*"), partial):
         _flush(path)
+    partial.replace(final)
+    _flush(final.parent)
 
 
-def _split(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimizer's state as named tensors (`3.exp_avg`) and JSON."""
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, dict[str, Any]] = {}
-    for index, entries in state["state"].items():
-        for name, value in entries.items():
-            if isinstance(value, Tensor):
-                tensors[f"{index}.{name}"] = value
-            else:
-                numbers.setdefault(str(index), {})[name] = value
-    return tensors, {"state": numbers, "param_groups": state["param_groups"]}
+def _save_tensors(folder: Path, state: Mapping[str, Tensor], group: Any) -> None:
+    """By all ranks of the group, each its part; one process writes a file as everybody knows it."""
+    if group is not None:
+        from vidgen.weights import shards
 
-
-def _restore_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
-    tensors = weights.read_state(folder / "optimizer.safetensors")
-    try:
-        rest = json.loads((folder / "optimizer.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{folder}/optimizer.json is damaged ({error}). Use an earlier checkpoint.") from error
-    state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in rest["state"].items()}
-    for name, tensor in tensors.items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
-    groups = [
-        {**now, **then} for now, then in zip(optimizer.state_dict()["param_groups"], rest["param_groups"], strict=True)
-    ]
-    try:
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{folder} is the optimizer state of another model: {error}") from error
-
-
-def _save_tensors(path: Path, state: Mapping[str, Tensor]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+        shards.save(folder, state, group)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
     seen: set[int] = set()
     storable = {}
     for name, tensor in state.items():
         plain = tensor.detach().cpu().contiguous()
         storable[name] = plain.clone() if plain.data_ptr() in seen else plain  # tied weights are stored twice
         seen.add(plain.data_ptr())
-    save_file(storable, path)
+    save_file(storable, folder / FILES[folder.name])
 
 
 def _save_json(path: Path, data: Any) -> None:

@@ -1,5 +1,6 @@
 """The components that both jobs put together, and how they meet: through the numbers each declares."""
 
+import json
 from functools import partial
 from math import prod
 from typing import Any
@@ -10,6 +11,8 @@ from attrs import evolve, frozen
 from vidgen.attention import use_backend
 from vidgen.errors import UserError
 from vidgen.interfaces import Autoencoder, Bucketer, Context, Dataset, Parallel, Scheduler, Size3
+from vidgen.mesh import share_tokens
+from vidgen.recipe.load import recipe_hash
 from vidgen.recipe.schema import SharedRecipe, TrainRecipe
 from vidgen.rng import address
 
@@ -50,10 +53,26 @@ def shared_context(recipe: SharedRecipe, context: Context) -> Context:
     )
 
 
-def build_encoders(recipe: SharedRecipe, context: Context, *, device: torch.device | None = None) -> Encoders:
-    """Build autoencoder and text encoder. device: instead of the parallel engine's. Raises: UserError."""
+def build_parallel(recipe: SharedRecipe, context: Context) -> Parallel:
+    """The recipe's parallel engine, connected to all ranks, which must run the same recipe by the same code.
+
+    Raises: UserError, RunError.
+    """
+    parallel: Parallel = context.components.build(recipe.parallel, context)
+    parallel.world.check_same("recipe", recipe_hash(context.recipe))
+    parallel.world.check_same("code", json.dumps({**context.components.versions(), "torch": torch.__version__}))
+    return parallel
+
+
+def build_encoders(
+    recipe: SharedRecipe, context: Context, *, parallel: Parallel | None = None, device: torch.device | None = None
+) -> Encoders:
+    """Build autoencoder and text encoder. parallel: the engine, where it is built already. device: instead of its.
+
+    Raises: UserError.
+    """
     registry = context.components
-    parallel = registry.build(recipe.parallel, context)
+    parallel = parallel or build_parallel(recipe, context)
     known = evolve(context, rank=parallel.rank, num_ranks=parallel.num_ranks)
     vae, text_encoder = registry.build(recipe.vae, known), registry.build(recipe.text_encoder, known)
     for encoder in (vae, text_encoder):
@@ -61,13 +80,15 @@ def build_encoders(recipe: SharedRecipe, context: Context, *, device: torch.devi
     return Encoders(parallel, vae, text_encoder, _latent_size(vae, recipe))
 
 
-def build_parts(recipe: SharedRecipe, context: Context, *, device: torch.device | None = None) -> Parts:
+def build_parts(
+    recipe: SharedRecipe, context: Context, *, parallel: Parallel | None = None, device: torch.device | None = None
+) -> Parts:
     """Build autoencoder, text encoder, model and scheduler, each knowing what the ones before it declare.
 
-    device: instead of the parallel engine's (`meta` in a dry run). The model's initial weights depend on the seed
-    alone. Raises: UserError, when the pieces do not fit.
+    parallel: the engine, where it is built already. device: instead of its (`meta` in a dry run). The model's initial
+    weights depend on the seed alone. Raises: UserError, when the pieces do not fit.
     """
-    registry, encoders = context.components, build_encoders(recipe, context, device=device)
+    registry, encoders = context.components, build_encoders(recipe, context, parallel=parallel, device=device)
     known = evolve(
         context,
         rank=encoders.parallel.rank,
@@ -82,6 +103,7 @@ def build_parts(recipe: SharedRecipe, context: Context, *, device: torch.device 
         torch.manual_seed(address(recipe.seed, "initial weights"))
         model = registry.build(recipe.model, known)
     use_backend(model, registry.build(recipe.attention, known))
+    share_tokens(model, encoders.parallel.tokens)
     if recipe.compile:
         compile_blocks(model)
     scheduler = registry.build(recipe.scheduler, evolve(known, out_channels=model.out_channels))

@@ -85,6 +85,15 @@ def line_handler(console: Console) -> logging.Handler:
     return handler
 
 
+def warning_handler(rank: int) -> logging.Handler:
+    """A handler that shows a rank's warnings, beside what the main rank writes."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter(f"%(asctime)s rank {rank}: %(message)s", "%H:%M:%S"))
+    handler.addFilter(lambda record: record.levelno < logging.ERROR)
+    return handler
+
+
 SHOWN = ("loss", "samples_per_s", "tokens_per_s", "data_wait")
 
 

@@ -8,14 +8,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 
+import pluggy
 from attrs import evolve
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from vidgen import hookspecs
 from vidgen.component import Selection, hookimpl
-from vidgen.engine.progress import Progress, line_handler
+from vidgen.engine.progress import Progress, line_handler, warning_handler
 from vidgen.errors import UserError
 from vidgen.interfaces import Context, Media, RunInfo, Tracker
+from vidgen.mesh import World
 
 LOG = logging.getLogger("vidgen")
 
@@ -27,10 +30,21 @@ class Session:
     interrupts at once.
     """
 
-    def __init__(self, info: RunInfo, trackers: Sequence[Selection], context: Context, console: Console) -> None:
+    def __init__(
+        self,
+        info: RunInfo,
+        trackers: Sequence[Selection],
+        context: Context,
+        console: Console,
+        world: World | None = None,
+    ) -> None:
+        """world: of several ranks only the main one has trackers and tells plugins; None: there is one."""
         self.info, self.stopped = info, ""
-        self._selections, self._context, self._registry = trackers, context, context.components
-        self.hooks = self._registry.hooks.hook
+        self._context, self._registry = context, context.components
+        is_main = world is None or world.is_main
+        self._selections = trackers if is_main else []
+        self._observed = self._registry.hooks if is_main else _unheard()
+        self.hooks = self._observed.hook
         self.progress = Progress(info, console)
         self._trackers: list[Tracker] = []
         self._stack = ExitStack()
@@ -44,8 +58,8 @@ class Session:
                 stack.callback(tracker.close)
                 self._trackers.append(tracker)
             for observer in (self.progress, TrackerObserver(self._trackers)):
-                self._registry.hooks.register(observer)
-                stack.callback(self._registry.hooks.unregister, observer)
+                self._observed.register(observer)
+                stack.callback(self._observed.unregister, observer)
             self.hooks.vidgen_run_started(run=self.info)
             stack.callback(self.hooks.vidgen_run_finished, run=self.info)
             self._stack = stack.pop_all()
@@ -78,6 +92,13 @@ class Session:
                 signal.signal(number, handler)
 
 
+def _unheard() -> pluggy.PluginManager:
+    """The hooks of a rank of which no plugin is told."""
+    hooks = pluggy.PluginManager("vidgen")
+    hooks.add_hookspecs(hookspecs)
+    return hooks
+
+
 class TrackerObserver:
     """Passes a run's hooks on to its trackers."""
 
@@ -98,8 +119,12 @@ class TrackerObserver:
 
 
 @contextmanager
-def owned_folder(outputs: Path) -> Iterator[Path]:
-    """The run's folder, made if need be and held against a second run. Raises: UserError."""
+def owned_folder(outputs: Path, world: World | None = None) -> Iterator[Path]:
+    """The run's folder, made if need be and held against a second run, by the main rank for all. Raises: UserError."""
+    if world is not None and not world.is_main:
+        world.barrier()
+        yield outputs
+        return
     try:
         outputs.mkdir(parents=True, exist_ok=True)
         lock = FileLock(outputs / ".lock")
@@ -111,18 +136,22 @@ def owned_folder(outputs: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"outputs: {outputs} cannot be written ({error.strerror}). Choose another folder.") from error
     try:
+        if world is not None:
+            world.barrier()
         yield outputs
     finally:
         lock.release()
 
 
 @contextmanager
-def logging_to(outputs: Path) -> Iterator[Console]:
-    """Send vidgen's log to the terminal and to `log.txt`, from set-up to the end; yields the terminal."""
-    console = Console(stderr=True)
-    to_file = logging.FileHandler(outputs / "log.txt", encoding="utf-8")
+def logging_to(outputs: Path, world: World | None = None) -> Iterator[Console]:
+    """Send vidgen's log to the terminal and to `log.txt`, from set-up to the end; yields the terminal. Ranks other than
+    the main one write to `log-rank{N}.txt` and show their warnings alone."""
+    rank = 0 if world is None else world.rank
+    console = Console(stderr=True, quiet=rank > 0)
+    to_file = logging.FileHandler(outputs / (f"log-rank{rank}.txt" if rank else "log.txt"), encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    handlers = (to_file, line_handler(console))
+    handlers = (to_file, warning_handler(rank) if rank else line_handler(console))
     for handler in handlers:
         LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)

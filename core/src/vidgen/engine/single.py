@@ -1,6 +1,7 @@
 """One process on one device: the parallel engine of laptops and of single GPUs."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -8,15 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from vidgen.builtin import SingleOptions
+from vidgen.devices import DTYPES, find_device
 from vidgen.errors import UserError
 from vidgen.interfaces import Context
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+from vidgen.mesh import ALONE, World, ranks_of
 
 
 def build(options: SingleOptions, context: Context) -> "Single":
-    """Choose the device. Raises: UserError, when the one asked for is not there."""
-    return Single(_device(options.device), DTYPES[context.dtype])
+    """Choose the device. Raises: UserError, when the one asked for is not there, or there are several processes."""
+    _, size, _ = ranks_of(os.environ)
+    if size > 1:
+        raise UserError(
+            f"parallel.type: single is one process, but {size} were started. Use parallel.type=zero2 (or ddp, zero3, "
+            "zero2-seq), or start one process."
+        )
+    return Single(find_device(options.device), DTYPES[context.dtype])
 
 
 class Single:
@@ -24,17 +31,21 @@ class Single:
 
     rank = 0
     num_ranks = 1
+    tokens = ALONE
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype, self.world = device, dtype, World()
         self._scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self._parameters: list[nn.Parameter] = []
         self._optimizer: torch.optim.Optimizer | None = None
 
-    def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def prepare(
+        self, model: nn.Module, make_optimizer: Callable[[nn.Module], torch.optim.Optimizer]
+    ) -> torch.optim.Optimizer:
         """See `interfaces.Parallel`."""
+        self._optimizer = make_optimizer(model)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._optimizer = optimizer
+        return self._optimizer
 
     def autocast(self) -> AbstractContextManager[Any]:
         """See `interfaces.Parallel`."""
@@ -55,6 +66,10 @@ class Single:
         self._optimizer.zero_grad(set_to_none=True)
         return norm if self.dtype != torch.float16 else torch.nan_to_num(norm, nan=0.0, posinf=0.0)
 
+    def whole(self) -> AbstractContextManager[None]:
+        """See `interfaces.Parallel`."""
+        return nullcontext()
+
     def state_dict(self) -> dict[str, Any]:
         """See `interfaces.Parallel`."""
         return {"scaler": self._scaler.state_dict()}
@@ -63,14 +78,3 @@ class Single:
         """See `interfaces.Parallel`."""
         if state.get("scaler"):
             self._scaler.load_state_dict(state["scaler"])
-
-
-def _device(name: str) -> torch.device:
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if name == "auto":
-        return accelerator or torch.device("cpu")
-    if name != "cpu" and (accelerator is None or accelerator.type != name):
-        raise UserError(
-            f"parallel.device: no {name} device here (found {accelerator or 'cpu'}). `auto` takes what is there."
-        )
-    return torch.device(name)

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,32 +18,34 @@ from vidgen.conditioning import conditioning_for
 from vidgen.conditioning.mask_ratios import complete_ratios
 from vidgen.conditioning.masks import training_mask
 from vidgen.engine import checkpoint
+from vidgen.engine.agreement import Agreement
 from vidgen.engine.batch import Batch, Position
+from vidgen.engine.changes import check_changes
 from vidgen.engine.clock import Clock
-from vidgen.engine.comparison import Comparison
 from vidgen.engine.data import Stream
 from vidgen.engine.ema import Ema
 from vidgen.engine.encoding import Encoding, make_lookup
 from vidgen.engine.feed import Feed
+from vidgen.engine.heartbeat import Heartbeat
 from vidgen.engine.optimization import learning_rate, make_optimizer, set_learning_rate
 from vidgen.engine.parts import (
     Parts,
     build_bucketer,
     build_dataset,
     build_on_meta,
+    build_parallel,
     build_parts,
     data_context,
     describe,
     shared_context,
     tokens,
 )
-from vidgen.engine.sampler import build_metrics, make_sampler, measure
+from vidgen.engine.saver import Saver
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
-from vidgen.engine.tasks import clip_size
+from vidgen.engine.training_samples import TrainingSamples
 from vidgen.engine.window import Window
-from vidgen.interfaces import Context, Dataset, RunInfo
-from vidgen.recipe.load import recipe_hash
-from vidgen.recipe.schema import TrainingSampleOptions, TrainRecipe
+from vidgen.interfaces import Context, Dataset, Parallel, RunInfo
+from vidgen.recipe.schema import TrainRecipe
 from vidgen.recipe.source import dump_yaml
 from vidgen.rng import Draws, address
 
@@ -64,14 +66,18 @@ class TrainJob:
 
     def run(self) -> None:
         """Train to the last step, or until told to stop."""
-        outputs = self.recipe.outputs
-        with owned_folder(outputs), logging_to(outputs) as console:
+        outputs, parallel = self.recipe.outputs, build_parallel(self.recipe, self.context)
+        with owned_folder(outputs, parallel.world), logging_to(outputs, parallel.world) as console:
             start = checkpoint.starting_point(outputs, self.recipe.resume)
-            checkpoint.clear_partial(outputs)
-            training = Training(self.recipe, self.context, start)
-            write_recipe(outputs / "recipe.yaml", dump_yaml(dict(self.context.recipe)))
+            if start is not None:
+                before = runfolder.read_state(start)["recipe"]
+                check_changes(before, self.context.recipe, start, force=self.recipe.force)
+            training = Training(self.recipe, self.context, start, parallel)
+            if parallel.world.is_main:
+                checkpoint.clear_partial(outputs)
+                write_recipe(outputs / "recipe.yaml", dump_yaml(dict(self.context.recipe)))
             info = RunInfo("train", outputs, training.step, training.last_step or 0)
-            with Session(info, self.recipe.trackers, self.context, console) as session:
+            with Session(info, self.recipe.trackers, self.context, console, parallel.world) as session:
                 training.run(session)
 
     def dry_run(self) -> Mapping[str, str]:
@@ -90,27 +96,31 @@ class TrainJob:
 class Training:
     """A run's state and its loop. `step` counts optimizer steps done; `position` is where the data goes on."""
 
-    def __init__(self, recipe: TrainRecipe, context: Context, start: Path | None) -> None:
+    def __init__(
+        self, recipe: TrainRecipe, context: Context, start: Path | None, parallel: Parallel | None = None
+    ) -> None:
+        """start: the checkpoint to go on from. parallel: the engine, where it is built already."""
         self.recipe, self.context, self.start = recipe, context, start
-        self.parts: Parts = build_parts(recipe, evolve(context, load_weights=context.load_weights and start is None))
+        wanted = evolve(context, load_weights=context.load_weights and start is None)
+        self.parts: Parts = build_parts(recipe, wanted, parallel=parallel)
         self.model = self.parts.model
         self.parallel = self.parts.parallel
-        self.optimizer = make_optimizer(self.model, recipe.optimizer)
+        self.world = self.parallel.world
+        if recipe.grad_checkpoint:
+            checkpoint_blocks(self.model)
+        self.optimizer = self.parallel.prepare(self.model, partial(make_optimizer, options=recipe.optimizer))
         self.ema = Ema(self.model, recipe.ema.decay) if recipe.ema else None
         self._mask_ratios = complete_ratios(recipe.mask_ratios) if recipe.mask_ratios is not None else None
-        self.window = Window(self.parts.device, recipe.max_loss_ratio)
+        self.window = Window(self.parts.device, recipe.max_loss_ratio, self.world)
         self.clock = Clock()
-        self.step, self.epoch, self.position = 0, 0, Position()
+        self.heartbeat = Heartbeat(self.world, recipe.step_timeout)
+        self.step, self.epoch, self.position, self.stopped = 0, 0, Position(), False
         self.intact = start
         if start is not None:
             self._restore(start)
-        if recipe.grad_checkpoint:
-            checkpoint_blocks(self.model)
-        self.parallel.prepare(self.model, self.optimizer)
-        if recipe.sample is not None:
-            build_metrics(recipe.sample, context)  # refused now, and not at the first sampling
         known = data_context(context, self.parts)
         self.dataset = build_dataset(known, recipe)
+        self.samples = self._samples()
         self.stream = make_stream(recipe, known, self.dataset, self.parts, self.position)
         self.lookup = make_lookup(recipe, context, self.parts, self.dataset)
         writes = recipe.features is not None and recipe.features.mode == "write-through"
@@ -123,18 +133,21 @@ class Training:
         LOG.info("%s", ", ".join(f"{name}: {value}" for name, value in describe(self.parts).items()))
         if self.start is not None:
             LOG.info("goes on from %s, step %d, epoch %d", self.start, self.step, self.position.epoch)
+        saver = self._saver(session)
         for step_batches, waited in self._steps(session):
             self.train_step(step_batches)
             self._log(session, step_batches, waited)
+            saver.poll()
             if self._due(self.recipe.checkpoint.every):
-                self.save(session)
-            if self._due(self.recipe.sample.every if self.recipe.sample else None) and self.step != self.last_step:
+                self.save(saver)
+            if self._due(self.samples.options.every if self.samples else None) and self.step != self.last_step:
                 self.sample(session)
-        self.save(session)
+        self.save(saver)
+        saver.finish()
         self.encoding.close()
-        if session.stopped:
-            LOG.warning("stopped by %s at step %d; resume=latest goes on", session.stopped, self.step)
-        elif self.recipe.sample is not None:
+        if self.stopped:
+            LOG.warning("stopped by %s at step %d; resume=latest goes on", session.stopped or "a rank", self.step)
+        else:
             self.sample(session)
 
     def train_step(self, step_batches: list[Batch]) -> None:
@@ -182,49 +195,33 @@ class Training:
             mask[row, :frames] = drawn if drawn.any() else True  # a clip of which all is given teaches nothing
         return mask.to(x.device, non_blocking=True)
 
-    def save(self, session: Session) -> None:
+    def save(self, saver: Saver) -> None:
         """Write a checkpoint, unless the loss was lost or this step is saved already. Raises: RunError."""
+        self.heartbeat.pause()
         self.window.check(self.intact)
-        if self.intact is not None and runfolder.step_of(self.intact) == self.step:
-            return
-        saved = checkpoint.Saved(self.model, self.optimizer, self.ema)
-        self.intact = checkpoint.save(self.recipe.outputs, saved, self._state(), self.recipe.checkpoint.keep)
-        session.hooks.vidgen_checkpoint_saved(step=self.step, path=self.intact)
+        saver.finish()
+        if self.intact is None or runfolder.step_of(self.intact) != self.step:
+            saver.save(checkpoint.Saved(self.model, self.optimizer, self.ema), self._state())
+
+    def _samples(self) -> TrainingSamples | None:
+        recipe = self.recipe
+        if recipe.sample is None:
+            return None
+        return TrainingSamples(self.parts, recipe.sample, recipe, self.context, self.dataset, self.ema)
+
+    def _saver(self, session: Session) -> Saver:
+        def done(path: Path, step: int) -> None:
+            self.intact = path
+            session.hooks.vidgen_checkpoint_saved(step=step, path=path)
+
+        options = self.recipe.checkpoint
+        return Saver(self.recipe.outputs, self.world, keep=options.keep, background=options.background, done=done)
 
     def sample(self, session: Session) -> None:
-        """Sample with the averaged weights, write and measure."""
-        seen = self.comparison
-        options = evolve(seen.options, prompts=[*seen.captions, *seen.options.prompts])
-        folder = self.recipe.outputs / "samples" / f"step{self.step}"
-        swapped = self.ema if options.ema else None
-        if swapped is not None:
-            swapped.swap()
-        try:
-            samples = self._sampler(options, session).run(folder, lambda: bool(session.stopped))
-        finally:
-            if swapped is not None:
-                swapped.swap()
-        shown = seen.beside(samples, folder)
-        session.hooks.vidgen_samples_written(step=self.step, samples=shown)
-        if not session.stopped and (options.metrics or seen.captions):
-            session.scores(self.step, {**measure(options, samples, self.context), **seen.scores(samples)})
-
-    @cached_property
-    def comparison(self) -> Comparison:
-        """The clips that samples are shown beside; read when first sampled, and kept."""
-        assert self.recipe.sample is not None
-        size = clip_size(self.recipe.sample, self.recipe)
-        return Comparison(self.parts, self.dataset, self.recipe.sample, seed=self.recipe.seed, size=size)
-
-    def _sampler(self, options: TrainingSampleOptions, session: Session) -> Any:
-        return make_sampler(
-            self.parts,
-            options,
-            self.recipe,
-            recipe_hash(self.context.recipe),
-            session.progress.advance,
-            self.context,
-        )
+        """What the recipe's `sample` asks for."""
+        if self.samples is not None:
+            self.heartbeat.pause()
+            self.samples.make(self.step, session, lambda: bool(session.stopped))
 
     def _steps(self, session: Session) -> Iterator[tuple[list[Batch], float]]:
         """Batches grouped into optimizer steps, with the seconds spent waiting for them, up to the last step."""
@@ -241,19 +238,25 @@ class Training:
                 lookup=self.lookup,
             )
         )
-        while not self._finished() and not session.stopped:
-            begun = time.perf_counter()
-            group = list(islice(stream, self.recipe.accumulation_steps))
-            if len(group) < self.recipe.accumulation_steps:
-                return
-            yield group, time.perf_counter() - begun
+        agreement = Agreement(self.world)
+        with self.heartbeat:
+            while not self._finished():
+                self.stopped = agreement(bool(session.stopped))
+                self.heartbeat.beat(self.step, "reading")
+                begun = time.perf_counter()
+                group = [] if self.stopped else list(islice(stream, self.recipe.accumulation_steps))
+                if len(group) < self.recipe.accumulation_steps:
+                    return
+                self.heartbeat.beat(self.step, "training")
+                yield group, time.perf_counter() - begun
 
     def _finished(self) -> bool:
         return self.recipe.max_steps is not None and self.step >= self.recipe.max_steps
 
     def _log(self, session: Session, step_batches: list[Batch], waited: float) -> None:
         samples = sum(len(batch.texts) for batch in step_batches)
-        self.clock.add(samples, self._tokens(step_batches), waited, self.encoding.seconds())
+        ranks = self.parallel.num_ranks  # which do alike
+        self.clock.add(ranks * samples, ranks * self._tokens(step_batches), waited, self.encoding.seconds())
         if not self._due(self.recipe.log.every):
             return
         numbers = {"epoch": self.epoch, **self.window.read(), "lr": self.optimizer.param_groups[0]["lr"]}

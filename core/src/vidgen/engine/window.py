@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vidgen.errors import RunError
+from vidgen.mesh import World
 
 SMOOTHING = 0.98  # of the running mean a loss is compared with: about the last 50 steps
 SETTLED = 20  # steps before that mean says anything
@@ -19,8 +20,10 @@ class Window:
     max_ratio: a step's loss over its running mean from which on the run is lost; None never.
     """
 
-    def __init__(self, device: torch.device, max_ratio: float | None) -> None:
+    def __init__(self, device: torch.device, max_ratio: float | None, world: World | None = None) -> None:
+        """world: ranks over which means are taken, and of which all stop when one is lost."""
         self._device, self._max_ratio = device, max_ratio or float("inf")
+        self._world = world or World()
         self._sums: dict[str, Tensor] = {}
         self._count = 0
         self._norm = torch.zeros((), device=device)
@@ -47,23 +50,33 @@ class Window:
 
     def read(self) -> dict[str, float]:
         """Mean of each loss since the last reading, and the last gradient norm; starts anew. Waits for the device."""
-        means = {name: float(value) / self._count for name, value in self._sums.items()}
-        self._sums, self._count = {}, 0
-        return {**means, "grad_norm": float(self._norm)}
+        names, count, self._count = list(self._sums), self._count, 0
+        sums = self._world.mean(torch.stack([self._sums[name].float() for name in names])).tolist()
+        self._sums = {}
+        return {
+            **{name: value / count for name, value in zip(names, sums, strict=True)},
+            "grad_norm": float(self._norm),
+        }
 
     def check(self, intact: object) -> None:
         """Raises: RunError, when a step since the start was lost; `intact` is the last good checkpoint."""
-        step, loss, norm = self._bad.tolist()
-        if step < 0:
+        found = [(step, rank, loss, norm) for rank, (step, loss, norm) in enumerate(self._of_all()) if step >= 0]
+        if not found:
             return
-        rows = dict(self._rows).get(int(step), ())
+        step, rank, loss, norm = min(found)
+        rows = dict(self._rows).get(int(step), ()) if rank == self._world.rank else ()
+        where = f" on rank {rank}" if self._world.size > 1 else ""
         what = "exploded" if loss == loss and abs(loss) != float("inf") and norm == norm else "is not finite"
         raise RunError(
-            f"step {int(step)}: the loss {what} (loss {loss:.4g}, gradient norm {norm:.4g}, running mean of the loss "
-            f"{float(self._mean):.4g}), on rows {', '.join(map(str, rows)) or 'no longer known'} of the dataset. "
+            f"step {int(step)}: the loss {what}{where} (loss {loss:.4g}, gradient norm {norm:.4g}, running mean of the "
+            f"loss {float(self._mean):.4g}), on rows {', '.join(map(str, rows)) or 'no longer known'} of the dataset. "
             f"Nothing was saved since; last good checkpoint: {intact or 'none'}. Try a lower optimizer.lr, more "
             "optimizer.warmup_steps, or dtype: bf16 instead of fp16."
         )
+
+    def _of_all(self) -> list[list[float]]:
+        found: list[list[float]] = self._world.gathered(self._bad).tolist()
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers; float32 values survive JSON exactly."""

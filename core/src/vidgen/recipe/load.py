@@ -38,7 +38,7 @@ class Recipe:
 
 def recipe_hash(plain: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that name a resolved recipe, wherever it writes."""
-    settings = {key: value for key, value in plain.items() if key not in ("outputs", "resume")}
+    settings = {key: value for key, value in plain.items() if key not in ("outputs", "resume", "force")}
     return sha256(dump_yaml(settings).encode()).hexdigest()[:12]
 
 

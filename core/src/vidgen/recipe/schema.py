@@ -125,6 +125,7 @@ class CheckpointOptions:
     """When states are saved. The last step and a stopped run are always saved."""
 
     every: int = option(1000, "Steps between checkpoints; 0 saves at the end only.", validator=NOT_NEGATIVE)
+    background: bool = option(False, "Write while the run goes on; takes memory for a copy of the state.")
     keep: int | None = option(3, "How many of the newest to keep; null keeps all.", validator=OPTIONAL_COUNT)
 
 
@@ -276,6 +277,12 @@ class TrainRecipe(SharedRecipe, ReadingOptions):
     accumulation_steps: int = option(1, "Batches per optimizer step.", validator=AT_LEAST_ONE)
     grad_checkpoint: bool = option(False, "Recompute each block in the backward pass: less memory, a third more time.")
     resume: str | None = option(None, "`latest` (of this run's folder, if any), or a checkpoint's or run's folder.")
+    force: bool = option(False, "Resume although what changed in the recipe changes the course of the run.")
+    step_timeout: float | None = option(
+        1800.0,
+        "Seconds after which several ranks end a step that does not, and say which of them holds it up; null waits.",
+        validator=validators.optional(POSITIVE),
+    )
     max_loss_ratio: float | None = option(
         100.0,
         "Stop when the loss exceeds this many times its running mean; null never.",

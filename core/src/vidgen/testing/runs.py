@@ -24,8 +24,8 @@ def _trains(subject: Subject) -> Iterator[str]:
     x = draws_of(range(6)).normal("x", (5,), device=engine.device)
     plain = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).to(engine.device)
     model = copy.deepcopy(plain)
-    optimizer, sgd = (torch.optim.SGD(one.parameters(), lr=0.5) for one in (model, plain))
-    engine.prepare(model, optimizer)
+    sgd = torch.optim.SGD(plain.parameters(), lr=0.5)
+    engine.prepare(model, lambda prepared: torch.optim.SGD(prepared.parameters(), lr=0.5))
     for max_norm, parts in ((0.0, 2), (0.01, 1)):
         for i, part in enumerate(x.chunk(parts)):
             with engine.autocast():

@@ -6,7 +6,7 @@ code from a file, and nothing asks the network unless a Hugging Face id was give
 
 from vidgen.weights.files import State, read_state
 from vidgen.weights.fingerprint import file_fingerprint, fingerprint, structure
-from vidgen.weights.load import Converted, Report, load_into
+from vidgen.weights.load import Converted, Report, load_into, load_shared, sizes
 from vidgen.weights.locate import find_weights, is_hub_id, local_folder, local_path, no_hub_id, read_config
 
 __all__ = [
@@ -18,10 +18,12 @@ __all__ = [
     "fingerprint",
     "is_hub_id",
     "load_into",
+    "load_shared",
     "local_folder",
     "local_path",
     "no_hub_id",
     "read_config",
     "read_state",
+    "sizes",
     "structure",
 ]

@@ -20,6 +20,8 @@ SUFFIXES = (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)
 NAMES = ("model", "diffusion_pytorch_model", "pytorch_model")
 """What files of weights are called, without suffix."""
 INDEX_SUFFIX = ".index.json"
+PARTS = "shard-*.safetensors"
+"""Files of a folder that several ranks wrote (`vidgen.weights.shards`)."""
 WRAPPERS = ("ema", "state_dict", "model")
 """Entries in which published files keep the weights; the averaged ones first."""
 MAX_WRAPS = 4  # a file may hold itself
@@ -27,10 +29,15 @@ PARALLEL_PREFIX = "module."  # of models saved inside a data-parallel wrapper
 
 
 def read_state(path: Path) -> State:
-    """All tensors of one file, or of the files that an index (`*.index.json`) names, on the CPU.
+    """All tensors of one file, of the files that an index (`*.index.json`) names, or of a folder that several ranks
+    wrote, on the CPU.
 
     Raises: UserError for an unknown kind of file or one that holds code, RunError for a damaged or missing one.
     """
+    if path.is_dir():
+        from vidgen.weights import shards  # half a second to import, and few need it
+
+        return shards.read(path)
     if path.name.endswith(INDEX_SUFFIX):
         return _read_shards(path)
     if path.suffix not in SUFFIXES:

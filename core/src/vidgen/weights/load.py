@@ -95,6 +95,26 @@ def load_into(
     return report
 
 
+def sizes(folder: Path) -> dict[str, torch.Size]:
+    """Names and whole shapes of the tensors in a checkpoint's folder. Raises: RunError, when it is damaged."""
+    from vidgen.weights import shards
+
+    return shards.sizes(folder)
+
+
+def load_shared(folder: Path, own: State, name: str) -> None:
+    """Fill tensors, plain ones or what this rank has of shared ones, from a folder that `vidgen.engine.checkpoint`
+    wrote; nothing may be missing or left over. Every rank calls this where `own` is shared.
+
+    Raises: UserError, when they are of another model than `name`; RunError, when a file is damaged.
+    """
+    from vidgen.weights import shards
+
+    found = {key: torch.empty(size, device="meta") for key, size in shards.sizes(folder).items()}
+    _check(name, own, Converted(state=found), folder, ())
+    shards.load(folder, own, connected=any(hasattr(value, "full_tensor") for value in own.values()))
+
+
 @torch.no_grad()
 def _put(module: nn.Module, own: State, state: State, device: torch.device) -> None:
     """Entries without memory are given theirs; others are written to in place. Neither makes a second copy."""

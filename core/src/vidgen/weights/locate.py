@@ -9,13 +9,13 @@ from typing import Any
 from vidgen import runfolder
 from vidgen.errors import RunError, UserError
 from vidgen.weights import hub
-from vidgen.weights.files import INDEX_SUFFIX, NAMES, SUFFIXES
+from vidgen.weights.files import INDEX_SUFFIX, NAMES, PARTS, SUFFIXES
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
 
 
 def find_weights(source: str | Path, *, ema: bool = True, hub_id: bool = False) -> Path:
-    """The file, or the index of a sharded one (`*.index.json`).
+    """The file, the index of a sharded one (`*.index.json`), or the folder that several ranks wrote.
 
     source: a file; a folder in Hugging Face's form, whole or sharded; a checkpoint of vidgen or Open-Sora
     (`epoch*-global_step*`) or a run's folder with such; a Hugging Face id, `org/name` or `org/name@revision`, when no
@@ -109,6 +109,8 @@ def _inside(folder: Path) -> Iterator[Path]:
     stems = [folder / f"{name}{suffix}" for suffix in SUFFIXES for name in NAMES]
     for stem in stems:
         yield from (path for path in (stem, stem.with_name(stem.name + INDEX_SUFFIX)) if path.is_file())
+    if any(folder.glob(PARTS)):
+        yield folder
     alone = [path for path in sorted(folder.glob("*")) if path.suffix in SUFFIXES and path.is_file()]
     if len(alone) == 1 and not runfolder.NAME.fullmatch(folder.name):
         yield alone[0]

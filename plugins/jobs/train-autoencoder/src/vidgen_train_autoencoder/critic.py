@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ class Critic:
     ) -> None:
         self.options, self.parallel = options, parallel
         self.network = build_discriminator(options, seed).to(parallel.device)
-        self.optimizer = make_optimizer(self.network, optimizer)
+        self.optimizer = parallel.prepare(self.network, partial(make_optimizer, options=optimizer))
         self.max_norm = optimizer.grad_clip
         self.ema = LecamEma(parallel.device)
         self.generator_loss = AdversarialLoss(
@@ -49,10 +50,6 @@ class Critic:
             options.lecam_loss_weight,
             options.gradient_penalty_loss_weight,
         )
-
-    def prepare(self) -> None:
-        """Hand network and optimizer over, once their state is complete."""
-        self.parallel.prepare(self.network, self.optimizer)
 
     def plays(self, video: Tensor, step: int) -> bool:
         """Whether clips (B, 3, T, H, W) are long enough for it, and the game has begun."""

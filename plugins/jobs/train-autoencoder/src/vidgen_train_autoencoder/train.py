@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ class AutoencoderTraining:
         known = evolve(context, rank=self.parallel.rank, num_ranks=self.parallel.num_ranks)
         known = evolve(known, load_weights=known.load_weights and start is None)
         self.vae = build_vae(recipe, known, self.mixing).to(self.parallel.device)
-        self.optimizer = make_optimizer(self.vae, recipe.optimizer)
+        self.optimizer = self.parallel.prepare(self.vae, partial(make_optimizer, options=recipe.optimizer))
         self.ema = Ema(self.vae, recipe.ema.decay) if recipe.ema else None
         self.critic = self._critic()
         self.objective = Objective(recipe, self.vae, self.parallel, self.critic)
@@ -96,9 +97,6 @@ class AutoencoderTraining:
         self.step, self.epoch, self.position = 0, 0, Position()
         if start is not None:
             self._restore(start)
-        self.parallel.prepare(self.vae, self.optimizer)
-        if self.critic is not None:
-            self.critic.prepare()
         self.dataset = build_dataset(recipe.dataset, context)
         bucketer = build_bucketer(recipe.bucketer, context)
         ranks = self.parallel.rank, self.parallel.num_ranks

@@ -1,0 +1,72 @@
+"""Samples from within training: with the averaged weights, beside real clips, measured."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from attrs import evolve
+
+from vidgen.engine.comparison import Comparison
+from vidgen.engine.ema import Ema
+from vidgen.engine.parts import Parts
+from vidgen.engine.sampler import build_metrics, make_sampler, measure
+from vidgen.engine.session import Session
+from vidgen.engine.tasks import clip_size
+from vidgen.interfaces import Context, Dataset
+from vidgen.recipe.load import recipe_hash
+from vidgen.recipe.schema import TrainingSampleOptions, TrainRecipe
+
+
+class TrainingSamples:
+    """What a training recipe's `sample` asks for. ema: averaged weights, where there are any."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        options: TrainingSampleOptions,
+        recipe: TrainRecipe,
+        context: Context,
+        dataset: Dataset,
+        ema: Ema | None,
+    ) -> None:
+        build_metrics(options, context)  # refused now, and not at the first sampling
+        self.options = options
+        self._parts, self._recipe, self._context, self._dataset = parts, recipe, context, dataset
+        self._ema = ema if options.ema else None
+
+    def make(self, step: int, session: Session, stopped: Callable[[], bool]) -> None:
+        """Sample, write and measure; every rank its share, the main one tells of all."""
+        seen = self._comparison
+        options = evolve(self.options, prompts=[*seen.captions, *self.options.prompts])
+        folder = self._recipe.outputs / "samples" / f"step{step}"
+        with averaged(self._ema), self._parts.parallel.whole():
+            samples = self._sampler(options, session).run(folder, stopped)
+        if not self._parts.parallel.world.is_main:
+            return
+        shown = seen.beside(samples, folder)
+        session.hooks.vidgen_samples_written(step=step, samples=shown)
+        if not session.stopped and (options.metrics or seen.captions):
+            session.scores(step, {**measure(options, samples, self._context), **seen.scores(samples)})
+
+    @cached_property
+    def _comparison(self) -> Comparison:
+        """The clips that samples are shown beside; read when first sampled, and kept."""
+        size = clip_size(self.options, self._recipe)
+        return Comparison(self._parts, self._dataset, self.options, seed=self._recipe.seed, size=size)
+
+    def _sampler(self, options: TrainingSampleOptions, session: Session) -> Any:
+        settings, progress = recipe_hash(self._context.recipe), session.progress.advance
+        return make_sampler(self._parts, options, self._recipe, settings, progress, self._context)
+
+
+@contextmanager
+def averaged(ema: Ema | None) -> Any:
+    """The averaged weights in place of the model's."""
+    if ema is not None:
+        ema.swap()
+    try:
+        yield
+    finally:
+        if ema is not None:
+            ema.swap()
