@@ -54,4 +54,6 @@ def recomputed(model: nn.Module) -> nn.Module:
 
 
 def _assert_close(given: Tensor, expected: Tensor, what: str) -> None:
-    torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-5, msg=lambda text: f"{what}: {text}")
+    """Within 1e-5 of each number, or of the largest where that is above 1: the latter is float32's rounding of sums."""
+    atol = 1e-5 * max(1.0, float(expected.abs().max()))
+    torch.testing.assert_close(given, expected, rtol=1e-5, atol=atol, msg=lambda text: f"{what}: {text}")

@@ -57,8 +57,15 @@ def _still(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
     return model, _batch(model, 1, 1)
 
 
+def _single_place(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
+    """One clip whose frames have one token each: fewer sequences across frames than ranks."""
+    model = _model(name, 8)
+    batch = _batch(model, 1, 8)
+    return model, {**batch, "x": batch["x"][..., :2, :2]}
+
+
 def _ragged(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
-    model = _model(name, drop_path=0.4)
+    model = _model(name, drop_path=0.2)
     valid = torch.zeros(3, 5, 6, 10, dtype=torch.bool)
     for clip, size in enumerate(SIZES):
         valid[(clip, *map(slice, size))] = True
@@ -80,6 +87,13 @@ def _recomputed(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
     return recomputed(model), batch
 
 
+def _compiled() -> tuple[nn.Module, dict[str, Tensor]]:
+    model, batch = _video("STDiT3", 8, depth=1)
+    for block in model.repeated_blocks():
+        block.forward = torch.compile(block.forward, backend="eager")
+    return model, batch
+
+
 def _packed_captions() -> tuple[nn.Module, dict[str, Any]]:
     model = _model("STDiT3", skip_y_embedder=True)
     y = torch.randn(1, 5, 24, generator=torch.Generator().manual_seed(4))
@@ -90,6 +104,7 @@ KINDS = {
     "five frames": partial(_video, frames=5),
     "eight frames": partial(_video, frames=8),
     "a still": _still,
+    "frames of a single place": _single_place,
     "clips of several sizes": _ragged,
     "few tokens in clips of several sizes": _ragged_few,
     "blocks recomputed, captions and blocks dropped": _recomputed,
@@ -106,3 +121,11 @@ def _shared(world: World) -> Answers:
 
 def test_ranks_that_share_samples_give_what_one_rank_gives() -> None:
     assert_shared_alike(_shared)
+
+
+def _shared_compiled(world: World) -> Answers:
+    return answers(world, {"blocks compiled": _compiled})
+
+
+def test_compiled_blocks_share_samples() -> None:
+    assert_shared_alike(_shared_compiled, (2,))

@@ -28,14 +28,14 @@ class Ulysses:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, keys: KeyMask | None = None) -> Tensor:
         """q, k, v: (B, K, n, E). keys: of whole sequences. Returns (B, K, n, E)."""
         heads = q.shape[1]
-        q, k, v = self.tokens.exchange(torch.stack([q, k, v]), split=2, join=3, length=self.length).unbind(0)
+        q, k, v = (self.tokens.exchange(x, split=1, join=2, length=self.length) for x in (q, k, v))
         return self.tokens.exchange(self.backend(q, k, v, keys), split=2, join=1, length=heads)
 
     @torch.compiler.disable  # see `vidgen.attention.AttentionLayer.attend_packed`
     def packed(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """q, k, v: (n, K, E). segments: of all tokens. Returns (n, K, E)."""
         heads = q.shape[1]
-        q, k, v = self.tokens.exchange(torch.stack([q, k, v]), split=2, join=1, length=self.length).unbind(0)
+        q, k, v = (self.tokens.exchange(x, split=1, join=0, length=self.length) for x in (q, k, v))
         return self.tokens.exchange(self.backend.packed(q, k, v, segments), split=0, join=1, length=heads)
 
 
@@ -65,6 +65,14 @@ class Sequences:
     def everywhere(self, h: Tensor) -> Tensor:
         """(B, n, D) -> (B, N, D), with which every rank goes on in its own way."""
         return self.tokens.collect(h, 1, self.length)
+
+    def in_heads(self, x: Tensor) -> Tensor:
+        """(B, n, K, E) -> (B, N, K', E): whole sequences of this rank's part of the heads."""
+        return self.tokens.exchange(x, split=2, join=1, length=self.length)
+
+    def in_tokens(self, x: Tensor, heads: int) -> Tensor:
+        """The way back, (B, n, K, E). heads: K."""
+        return self.tokens.exchange(x, split=1, join=2, length=heads)
 
     def by_heads(self, backend: Backend) -> Backend:
         """`backend`, for queries, keys and values of this rank's part."""

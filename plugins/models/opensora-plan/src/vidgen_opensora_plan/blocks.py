@@ -1,6 +1,6 @@
 """The block: attention among tokens, attention to the caption, MLP; and what makes vectors of time and captions.
 
-Letters: B clips, N tokens, L caption tokens, D width, K heads, E head width.
+Letters: B clips, N tokens, n those of a rank, L caption tokens, D width, K heads, E head width.
 """
 
 import torch
@@ -11,6 +11,7 @@ from vidgen_layers.captions import Text
 from vidgen_layers.embedders import FREQUENCIES, number_features
 from vidgen_layers.layers import add_gated
 from vidgen_layers.linear import Linear
+from vidgen_layers.sharing import Sequences
 
 from vidgen_opensora_plan import T2VOptions
 from vidgen_opensora_plan.dealing import Dealing
@@ -37,10 +38,11 @@ class Attention(AttentionLayer):
 class SelfAttention(Attention):
     """Tokens among themselves, or within the sub-sequences to which they are dealt."""
 
-    def forward(self, h: Tensor, rotation: Rotation, dealing: Dealing) -> Tensor:
-        """h: (B, N, D). Returns (B, N, D)."""
+    def forward(self, h: Tensor, rotation: Rotation, dealing: Dealing, clips: Sequences) -> Tensor:
+        """h: (B, n, D), this rank's part of the clips' tokens. Returns (B, n, D)."""
         q, k, v = self.of_heads(self.to_q(h)), self.of_heads(self.to_k(h)), self.of_heads(self.to_v(h))
-        return self.to_out(dealing.attend(self.backend, rotate(q, rotation), rotate(k, rotation), v).flatten(2))
+        q, k, v = (clips.in_heads(x) for x in (rotate(q, rotation), rotate(k, rotation), v))
+        return self.to_out(clips.in_tokens(dealing.attend(self.backend, q, k, v), self.heads).flatten(2))
 
 
 class CrossAttention(Attention):
@@ -104,12 +106,14 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=eps, elementwise_affine=affine)
         self.ff = FeedForward(options, width)
 
-    def forward(self, h: Tensor, text: Text, time: Tensor, rotation: Rotation, dealing: Dealing) -> Tensor:
-        """h: (B, N, D). time: (B, 6, D), of `AdaLNSingle`. Returns (B, N, D)."""
+    def forward(
+        self, h: Tensor, text: Text, time: Tensor, rotation: Rotation, dealing: Dealing, clips: Sequences
+    ) -> Tensor:
+        """h: (B, n, D), this rank's part of the clips' tokens. time: (B, 6, D), of `AdaLNSingle`. Returns (B, n, D)."""
         rows = (self.scale_shift_table + time).unsqueeze(2).unbind(1)  # (B, 1, D) each
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = rows
         u = (self.norm1(h) * (1 + scale_a)).add_(shift_a)
-        h = add_gated(h, gate_a, self.attn1(u, rotation, dealing))
+        h = add_gated(h, gate_a, self.attn1(u, rotation, dealing, clips))
         h = h + self.attn2(h, text)
         u = (self.norm2(h) * (1 + scale_m)).add_(shift_m)
         return add_gated(h, gate_m, self.ff(u))

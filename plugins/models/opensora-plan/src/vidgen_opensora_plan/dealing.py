@@ -33,6 +33,7 @@ class Dealing(NamedTuple):
         counting = best(whole.dealt(2 * real.int(), value=1))  # zeros that fill up come before tokens that do not count
         return whole._replace(keys=key_mask(counting, len(counting)))
 
+    @torch.compiler.disable  # compiled code would be made anew for each kind of dealing, and for many numbers of tokens
     def attend(self, backend: Backend, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q, k, v: (B, N, K, E), of whole clips. Returns (B, N, K, E)."""
         tokens = q.shape[1]

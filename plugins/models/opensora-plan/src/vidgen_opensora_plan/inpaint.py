@@ -57,12 +57,12 @@ class OpenSoraInpaint(Transformer):
         Raises: UserError, when shapes do not fit the model.
         """
         checks.check_latents(x, timestep, channels=self.latent_channels, size=(*x.shape[2:],))
-        layout = layout_of(x, valid, attention_mask, self.side)
+        layout = layout_of(x, valid, attention_mask, self.side, self.tokens)
         caption = self.text(y, mask, text, clips=len(x))
         shown, to_make = self._shown(x, x_mask, masked_video, video_mask)
-        h = self.pos_embed(self.patched(x, valid))
-        h = h + self.pos_embed_masked_hidden_states(self.patched(shown, valid))
-        h = h + self.pos_embed_mask(self.patched(to_make, valid))
+        h = self.pos_embed(self.entered(x, valid, layout))
+        h = h + self.pos_embed_masked_hidden_states(self.entered(shown, valid, layout))
+        h = h + self.pos_embed_mask(self.entered(to_make, valid, layout))
         return self.predicted(x, h, timestep, caption, layout)
 
     def start_value(self, name: str, value: Tensor) -> Fill:

@@ -16,13 +16,17 @@ class FramePatches(nn.Module):
 
     def __init__(self, channels: int, side: int, width: int) -> None:
         super().__init__()
-        self.side = side
         self.proj = nn.Conv2d(channels, width, kernel_size=side, stride=side)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W), whole patches -> (B, N, D): frame by frame, row by row."""
-        patches = rearrange(x, "b c t (h p) (w q) -> b (t h w) (c p q)", p=self.side, q=self.side)
+    def forward(self, patches: Tensor) -> Tensor:
+        """(B, N, C p q), of `patched` -> (B, N, D)."""
         return linear(patches, self.proj.weight.flatten(1), self.proj.bias)
+
+
+def patched(x: Tensor, side: int) -> Tensor:
+    """(B, C, T, H, W) -> the latents of each patch, (B, N, C p q), frame by frame, row by row; with zeros behind rows
+    and columns up to whole patches."""
+    return rearrange(pad_to_patches(x, (1, side, side)), "b c t (h p) (w q) -> b (t h w) (c p q)", p=side, q=side)
 
 
 def unpatched(tokens: Tensor, grid: Size3, side: int) -> Tensor:

@@ -32,7 +32,8 @@ def rotation(grid: Size3, scales: Sequence[float], width: int, device: torch.dev
         angles = torch.arange(count, device=device)[:, None] / scale * frequencies
         cosines.append(_spread(angles.cos().repeat(1, 2), axis, grid))
         sines.append(_spread((angles.sin()[:, None] * sign).flatten(1), axis, grid))
-    return Rotation(*(torch.cat(parts, dim=-1).flatten(0, 2)[None, :, None] for parts in (cosines, sines)))
+    whole = (torch.cat(parts, dim=-1).flatten(0, 2)[None, :, None] for parts in (cosines, sines))
+    return Rotation(*(table.clone() for table in whole))  # of views, compilers look at what they are views of as well
 
 
 def rotate(q: Tensor, by: Rotation) -> Tensor:

@@ -41,9 +41,9 @@ class OpenSoraT2V(Transformer):
         Raises: UserError, when shapes do not fit the model.
         """
         checks.check_latents(x, timestep, channels=self.latent_channels, size=(*x.shape[2:],))
-        layout = layout_of(x, valid, attention_mask, self.side)
+        layout = layout_of(x, valid, attention_mask, self.side, self.tokens)
         caption = self.text(y, mask, text, clips=len(x))
-        return self.predicted(x, self.pos_embed(self.patched(x, valid)), timestep, caption, layout)
+        return self.predicted(x, self.pos_embed(self.entered(x, valid, layout)), timestep, caption, layout)
 
 
 def build(options: T2VOptions, context: Context) -> OpenSoraT2V:

@@ -1,7 +1,7 @@
 """What both models of Open-Sora-Plan 1.3 have around what embeds their input: captions, blocks, last layer.
 
 Letters: B clips, C latent channels, T H W latent frames/rows/columns, h w rows and columns in patches, N = T h w
-tokens, L caption tokens, D width.
+tokens, n those that a rank's blocks are given, L caption tokens, D width.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ from attrs import frozen
 from torch import Tensor, nn
 from vidgen import UserError
 from vidgen.interfaces import Context
+from vidgen.mesh import ALONE, TokenGroup
 from vidgen_layers import captions, checks
 from vidgen_layers.captions import Text
 from vidgen_layers.initialise import Fill, constant, normal, uniform, zero
 from vidgen_layers.layers import modulate
 from vidgen_layers.linear import Linear
-from vidgen_layers.patches import pad_to_patches
 
 from vidgen_opensora_plan import T2VOptions
 from vidgen_opensora_plan.blocks import AdaLNSingle, Block, TwoLayers
 from vidgen_opensora_plan.dealing import Dealing, best
-from vidgen_opensora_plan.latents import FramePatches, unpatched
+from vidgen_opensora_plan.latents import FramePatches, patched, unpatched
 from vidgen_opensora_plan.layout import Layout, without_padding
 from vidgen_opensora_plan.rotary import AXES, rotation
 
@@ -39,6 +39,7 @@ class Widths:
 class Transformer(nn.Module):
     """The shared parts, under the names of the published state dicts. A model adds its `forward`."""
 
+    tokens: TokenGroup = ALONE
     conditioning: frozenset[str]
 
     def __init__(self, options: T2VOptions, widths: Widths) -> None:
@@ -86,10 +87,11 @@ class Transformer(nn.Module):
             return constant(1.0) if name.endswith("weight") else zero
         return uniform(weight[0].numel() ** -0.5)
 
-    def patched(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """(B, C, T, H, W), of the weights' type, with zeros for padding and behind it up to whole patches."""
+    def entered(self, x: Tensor, valid: Tensor | None, layout: Layout) -> Tensor:
+        """(B, C, T, H, W) -> the latents of each of the n tokens that blocks are given, (B, n, C p q), of the weights'
+        type, with zeros for padding."""
         clean = without_padding(x, valid).to(self.pos_embed.proj.weight.dtype)
-        return pad_to_patches(clean, self.patch_size)
+        return layout.entered(patched(clean, self.side))
 
     def text(self, y: Tensor | None, mask: Tensor | None, text: Tensor | None, *, clips: int) -> Text:
         """Captions ready for the blocks, from features `y` (B, L, C) or (B, 1, L, C), or projected before. Padding that
@@ -110,15 +112,14 @@ class Transformer(nn.Module):
         return captions.text(self.caption_projection(tokens) if text is None else tokens, mask, clips)
 
     def predicted(self, x: Tensor, h: Tensor, timestep: Tensor, text: Text, layout: Layout) -> Tensor:
-        """x: the latents, for their size. h: their tokens, (B, N, D). Returns (B, out_channels, T, H, W) float32."""
+        """x: the latents, for their size. h: their tokens, (B, n, D). Returns (B, out_channels, T, H, W) float32."""
         _, _, frames, rows, columns = x.shape
         grid = frames, -(-rows // self.side), -(-columns // self.side)
         t, time = self.adaln_single(timestep)
         kinds = {kind: Dealing.of(*kind, layout.real) for kind in dict.fromkeys(self.dealings)}
         turns = layout.rotated(rotation(grid, self._scales, self.options.attention_head_dim, h.device))
-        h = layout.entered(h)
         for kind, block in zip(self.dealings, self.transformer_blocks, strict=True):
-            h = block(h, text, time, turns, kinds[kind])
+            h = block(h, text, time, turns, kinds[kind], layout.clips)
         shift, scale = (self.scale_shift_table + t[:, None]).unsqueeze(2).unbind(1)  # (B, 1, D) each
         numbers = layout.left(self.proj_out(modulate(h, shift, scale)), grid[0] * grid[1] * grid[2])
         return unpatched(numbers, grid, self.side)[..., :rows, :columns].float()
