@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import frozen
 
-NOTHING = (None, False, "", (), [])
+NOTHING: tuple[Any, ...] = (None, False, "", (), [])
 """Values that switch nothing on."""
 
 

@@ -7,7 +7,9 @@ Letters: B clips, C latent channels, T H W latent frames/rows/columns, t h w the
 of one frame, D width, N caption tokens, K classes.
 """
 
+from collections.abc import Mapping
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ from vidgen_layers.vectors import CaptionVector, LabelVector, check_condition, c
 from vidgen_layers.video_dit import VideoDiT
 
 from vidgen_dit import DiTOptions
-from vidgen_dit.weights import LAYOUTS, in_layout, options_of, to_dit
+from vidgen_dit.weights import LAYOUTS, config_in, in_layout, options_of, to_dit
 
 DEFAULT_SIZE = (16, 32, 32)
 DEFAULT_CAPTION = 512
@@ -92,6 +94,10 @@ class DiT(VideoDiT):
         Raises: UserError, when there is no such layout or it has no place for a model of this form.
         """
         return in_layout(layout, self.state_dict(), self.options, self.grid)
+
+    def config_in(self, layout: str) -> Mapping[str, Any]:
+        """The `config.json` beside these weights, empty where the layout has none."""
+        return config_in(layout, self.options, self.latent_channels, self.grid)
 
 
 def build(options: DiTOptions, context: Context) -> DiT:

@@ -111,6 +111,31 @@ def in_layout(layout: str, state: State, options: DiTOptions, grid: Size3) -> St
     return original if layout == "original" else _to_diffusers(without(original, "pos_embed"), options.depth)
 
 
+def config_in(layout: str, options: DiTOptions, channels: int, grid: Size3) -> Mapping[str, Any]:
+    """The `config.json` beside the weights: diffusers' has one, the original layout none. channels: of the latents.
+    grid: as in `in_layout`."""
+    if layout != "diffusers":
+        return {}
+    return {
+        "_class_name": DIFFUSERS_CLASS,
+        "num_layers": options.depth,
+        "num_attention_heads": options.num_heads,
+        "attention_head_dim": options.hidden_size // options.num_heads,
+        "in_channels": channels,
+        "out_channels": channels * (2 if options.learn_sigma else 1),
+        "patch_size": options.patch_size[1],
+        "sample_size": grid[1] * options.patch_size[1],
+        "num_embeds_ada_norm": class_count(options.condition),
+        "attention_bias": True,
+        "activation_fn": "gelu-approximate",
+        "norm_type": "ada_norm_zero",
+        "norm_elementwise_affine": False,
+        "norm_eps": 1e-6,
+        "dropout": 0.0,
+        "upcast_attention": False,
+    }
+
+
 def _faults(layout: str, options: DiTOptions, grid: Size3) -> list[str]:
     frames, rows, columns = grid
     patch = options.patch_size

@@ -8,6 +8,7 @@ of one frame, n tokens of a clip that a rank has, t S where there is one, D widt
 
 from collections.abc import Mapping, Sequence
 from math import isqrt, prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ from vidgen_layers.sharing import Sequences
 
 from vidgen_pixart import PixArtOptions
 from vidgen_pixart.compression import SigmaAttention, check_compression, check_grid, key_groups
-from vidgen_pixart.weights import in_layout, options_of, to_pixart
+from vidgen_pixart.weights import config_in, in_layout, options_of, to_pixart
 
 DEFAULT_SIZE = (1, 32, 32)
 DEFAULT_LENGTH = 120
@@ -171,6 +172,11 @@ class PixArt(nn.Module):
         layout: one of `layouts`. Raises: UserError, when this model has parts that the form lacks.
         """
         return in_layout(layout, self.state_dict(), self.options)
+
+    def config_in(self, layout: str) -> Mapping[str, Any]:
+        """The `config.json` beside these weights, empty where the layout has none."""
+        side = self.options.base_size or isqrt(self.size[1] * self.size[2])
+        return config_in(layout, self.options, self.widths, side)
 
     def tables(self) -> dict[str, Tensor]:
         """The position tables by name, (1, S, D) and (1, t, D) float32: functions of the options alone."""

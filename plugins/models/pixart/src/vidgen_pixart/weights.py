@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from vidgen import UserError
 from vidgen.weights import Converted, State
+from vidgen_layers.checks import Widths
 from vidgen_layers.published import NULL_CAPTION, PATCH, with_null_caption_of, with_time_axis, without
 
 from vidgen_pixart import KvCompression, PixArtOptions
@@ -110,6 +111,35 @@ def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
         "space_scale": float(told["interpolation_scale"] or max(side // 64, 1)),
         "micro_condition": side == 128 if conditioned is None else conditioned,
         "no_temporal_pos_emb": True,
+    }
+
+
+def config_in(layout: str, options: PixArtOptions, widths: Widths, side: int) -> Mapping[str, Any]:
+    """The `config.json` beside the weights: diffusers' has one, the original layout none. side: latent rows of the
+    square to which positions refer."""
+    if layout != "diffusers":
+        return {}
+    return {
+        "_class_name": DIFFUSERS_CLASSES[0],
+        "num_layers": options.depth,
+        "num_attention_heads": options.num_heads,
+        "attention_head_dim": options.hidden_size // options.num_heads,
+        "in_channels": widths.latents,
+        "out_channels": widths.latents * (2 if options.pred_sigma else 1),
+        "patch_size": options.patch_size[1],
+        "sample_size": side,
+        "interpolation_scale": options.space_scale,
+        "use_additional_conditions": options.micro_condition,
+        "caption_channels": widths.caption,
+        "cross_attention_dim": options.hidden_size,
+        "attention_bias": True,
+        "activation_fn": "gelu-approximate",
+        "norm_type": "ada_norm_single",
+        "num_embeds_ada_norm": 1000,
+        "norm_elementwise_affine": False,
+        "norm_eps": 1e-6,
+        "dropout": 0.0,
+        "upcast_attention": False,
     }
 
 

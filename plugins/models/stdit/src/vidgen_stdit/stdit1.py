@@ -69,13 +69,14 @@ class STDiT(Trunk):
     returns zeros."""
 
     conditioning = frozenset({"y", "mask", "x_mask", "drop_caption", "valid"})
+    options: STDiTOptions
     pos_embed: Tensor
     pos_embed_temporal: Tensor
 
     def __init__(self, options: STDiTOptions, *, size: Size3, widths: Widths) -> None:
         """size: latent (frames, rows, columns), multiples of the patch size; `widths` stand in for the options'."""
         super().__init__(options, widths)
-        self.options, self.size = options, size
+        self.size = size
         self.grid = frames, rows, columns = token_grid(size, options.patch_size)
         width = options.hidden_size
         self.register_buffer("pos_embed", torch.empty(1, rows * columns, width))

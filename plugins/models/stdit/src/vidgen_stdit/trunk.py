@@ -7,6 +7,7 @@ tokens.
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,21 +29,26 @@ from vidgen_stdit.positions import (
     rotary_start,
     spatial_frequencies,
 )
+from vidgen_stdit.weights import LAYOUTS, config_in, in_layout
 
 
 class Trunk(nn.Module):
     """The shared parts, under the names of the published state dicts. A model adds its blocks and its `forward`.
 
-    starts_zero: patterns of entries that start at zero. starts_small: of weights that start with a deviation of 0.02.
+    layouts: what `state_in` writes. starts_zero: patterns of entries that start at zero. starts_small: of weights that
+    start with a deviation of 0.02.
     """
 
     tokens: TokenGroup = ALONE
+    layouts: tuple[str, ...] = LAYOUTS
+    options: CommonOptions
     starts_zero: tuple[str, ...] = ("blocks.*.cross_attn.proj.*", "blocks.*.attn_temp.proj.*", "final_layer.linear.*")
     starts_small: tuple[str, ...] = ("t_embedder.*.weight", "t_block*.weight", "y_embedder.*.weight")
 
     def __init__(self, options: CommonOptions, widths: Widths) -> None:
         """`widths` stand in for the options'."""
         super().__init__()
+        self.options, self.widths = options, widths
         self.latent_channels = widths.latents
         self.text_width = widths.caption
         self.patch_size = options.patch_size
@@ -75,6 +81,14 @@ class Trunk(nn.Module):
         Raises: UserError, when the captions are longer than the null caption.
         """
         return self.y_embedder.null_conditioning(conditioning)
+
+    def state_in(self, layout: str) -> dict[str, Tensor]:
+        """The weights as Open-Sora names and shapes them. Raises: UserError, when there is no such layout."""
+        return in_layout(layout, self.state_dict())
+
+    def config_in(self, layout: str) -> Mapping[str, Any]:
+        """The `config.json` beside them. Raises: UserError, when there is no such layout."""
+        return config_in(layout, self.options, self.widths, type(self).__name__)
 
     def start_value(self, name: str, value: Tensor) -> Fill:
         """See `vidgen_layers.initialise.Startable`."""

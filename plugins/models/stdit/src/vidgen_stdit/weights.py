@@ -4,7 +4,14 @@ Every function takes a state dict as published, and the model's own for its shap
 entries, never by a file's name.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import asdict
+from vidgen import UserError
 from vidgen.weights import Converted, State
+from vidgen_layers.checks import Widths
+from vidgen_layers.network import OWN
 from vidgen_layers.published import (
     NULL_CAPTION,
     PATCH,
@@ -14,6 +21,9 @@ from vidgen_layers.published import (
     without,
 )
 
+from vidgen_stdit import CommonOptions
+
+LAYOUTS = ("opensora",)
 TABLES = "pos_embed"  # and pos_embed_temporal: worked out from the options, never loaded
 NEW_IN_2 = (
     "rope.freqs",
@@ -57,6 +67,31 @@ def to_stdit3(state: State, own: State) -> Converted:
         return _converted(state, own)
     renamed = {f"spatial_{name}" if name.startswith("blocks.") else name: value for name, value in state.items()}
     return _converted(renamed, own, layout="PixArt-Sigma", fresh=NEW_IN_3)
+
+
+def in_layout(layout: str, state: State) -> State:
+    """The model's state dict as Open-Sora's code and its released files name it, which is as here.
+
+    Raises: UserError, when there is no such layout.
+    """
+    if layout not in LAYOUTS:
+        raise UserError(f"an STDiT's weights are written as {', '.join(LAYOUTS)}, not {layout!r}")
+    return state
+
+
+def config_in(layout: str, options: CommonOptions, widths: Widths, name: str) -> Mapping[str, Any]:
+    """The `config.json` beside them, from which Open-Sora 1.1 and 1.2 build the model. name: of its class there.
+
+    Raises: UserError, when there is no such layout.
+    """
+    settled = {
+        "in_channels": widths.latents,
+        "caption_channels": widths.caption,
+        "model_max_length": widths.caption_length,
+    }
+    told = {key: value for key, value in asdict(options).items() if key not in OWN}
+    in_layout(layout, {})
+    return {**told, **settled, "model_type": name, "architectures": [name]}
 
 
 def _converted(state: State, own: State, *, layout: str = "", fresh: tuple[str, ...] = ()) -> Converted:

@@ -60,7 +60,7 @@ class Expressions:
 
     def value(self, node: ast.expr) -> Any:
         """What an expression is worth, or `UNKNOWN` after a fault."""
-        known = {
+        known: Mapping[type[ast.AST], Callable[[Any], Any]] = {
             ast.Constant: self._constant,
             ast.Name: self._name,
             ast.Dict: self._mapping,
@@ -71,8 +71,9 @@ class Expressions:
             ast.Call: self._call,
             ast.Subscript: self._part,
             ast.Attribute: self._of_base,
-        }.get(type(node))
-        return known(node) if known else self.fault(node, *advice_on(node))
+        }
+        work = known.get(type(node))
+        return work(node) if work else self.fault(node, *advice_on(node))
 
     def _constant(self, node: ast.Constant) -> Any:
         if node.value is None or isinstance(node.value, bool | int | float | str):

@@ -28,7 +28,7 @@ def note_launch(draft: Draft, processes: int) -> None:
 
 
 def note_environment(environment: Sequence[Word], draft: Draft) -> None:
-    """Variables of the environment stay where they are. Their values, which may be secrets, are not written anywhere."""
+    """Variables of the environment stay where they are. Their values may be secrets, and are not written anywhere."""
     if environment:
         names = ", ".join(dict.fromkeys(word.text.partition("=")[0] for word in environment))
         draft.remark(f"set in the environment, as before: {names}")

@@ -7,8 +7,8 @@ from attrs import frozen
 
 VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
 SINGLE_QUOTED = re.compile(r"'[^']*'")
-HIDDEN = {"$": "\ue000", "`": "\ue001"}
-"""What stands for characters that single quotes keep as they are."""
+HIDDEN = (("$", "\ue000"), ("`", "\ue001"))
+"""Characters that single quotes keep as they are, and what stands for them until words are filled."""
 RUNS = re.compile(r"\$\(|`|\$\{[^}]*[^\w}:-]")
 """What would have to be run, or worked out: `$(...)`, backquotes, `${X%.*}`."""
 
@@ -26,7 +26,7 @@ class Variables:
     def filled(self, word: str) -> str:
         """The word with its variables replaced. Raises: NotBound."""
         text = VARIABLE.sub(self._value, word)
-        for character, mark in HIDDEN.items():
+        for character, mark in HIDDEN:
             text = text.replace(mark, character)
         return text
 
@@ -41,7 +41,8 @@ class Variables:
 
 def hide_quoted(text: str) -> str:
     """A line in which dollars and backquotes between single quotes are marked, because they stand for themselves."""
-    return SINGLE_QUOTED.sub(lambda found: found[0].translate(str.maketrans(HIDDEN)), text)
+    marks = str.maketrans(dict(HIDDEN))  # type: ignore[arg-type]  # of two dict types that mypy tells apart
+    return SINGLE_QUOTED.sub(lambda found: found[0].translate(marks), text)
 
 
 def runs_something(word: str) -> bool:
