@@ -40,6 +40,14 @@ class TokenGroup:
         """Elements of each rank's part of an axis of `length`; the last parts may be filled up with zeros."""
         return -(-length // self.size)
 
+    def any(self, flag: bool) -> bool:
+        """Whether any rank of the group says so; all must ask."""
+        if self.size == 1:
+            return flag
+        said = torch.tensor(float(flag))
+        dist.all_reduce(said, dist.ReduceOp.MAX, group=self.group)
+        return bool(said)
+
     def split(self, x: Tensor, dim: int) -> Tensor:
         """This rank's part of `x`, which every rank has whole, along `dim` (0 or more)."""
         if self.size == 1:

@@ -20,6 +20,7 @@ from vidgen.engine.parts import (
     build_dataset,
     build_encoders,
     build_on_meta,
+    build_parallel,
     data_context,
     shared_context,
     tokens,
@@ -53,11 +54,11 @@ class EncodeJob:
 
     def run(self) -> None:
         """Encode what is missing."""
-        outputs = self.recipe.outputs
-        with owned_folder(outputs), logging_to(outputs) as console:
-            encoders = build_encoders(self.recipe, self.context)
+        outputs, parallel = self.recipe.outputs, build_parallel(self.recipe, self.context)
+        with owned_folder(outputs, parallel.world), logging_to(outputs, parallel.world) as console:
+            encoders = build_encoders(self.recipe, self.context, parallel=parallel)
             dataset = build_dataset(data_context(self.context, encoders), self.recipe)
-            with Session(RunInfo("encode", outputs), [], self.context, console) as session:
+            with Session(RunInfo("encode", outputs), [], self.context, console, parallel.world) as session:
                 self._encode(encoders, dataset, session)
 
     def dry_run(self) -> Mapping[str, str]:

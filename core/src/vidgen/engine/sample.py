@@ -12,10 +12,11 @@ from vidgen import runfolder, weights
 from vidgen.engine import checkpoint
 from vidgen.engine.memory import peak_memory
 from vidgen.engine.offload import Offload, carrier_to
-from vidgen.engine.parts import Parts, build_on_meta, build_parts, describe, shared_context
+from vidgen.engine.parts import Parts, build_on_meta, build_parallel, build_parts, describe, shared_context
 from vidgen.engine.sampler import Sampler, build_metrics, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder
-from vidgen.interfaces import Context, RunInfo
+from vidgen.interfaces import Context, Parallel, RunInfo
+from vidgen.mesh import World
 from vidgen.recipe.load import recipe_hash
 from vidgen.recipe.schema import SampleRecipe
 
@@ -24,6 +25,7 @@ NO_PART_OF_A_SAMPLE = (
     *("prompts", "prompt_path", "num_samples", "batch_size", "trackers", "metrics", "start_index", "end_index"),
     *("sample_name", "prompt_as_path", "reference_path", "mask_strategy", "mask_strategy_format", "allow_download"),
     *("num_frames", "image_size", "resolution", "aspect_ratio", "seed", "fps", "aes", "flow", "camera_motion"),
+    "parallel",
     *("grid", "offload_blocks"),
 )
 """Keys that say which samples are made, or are part of each one's own hash."""
@@ -45,13 +47,18 @@ class SampleJob:
         """Sample, write, measure."""
         outputs = self.recipe.outputs
         build_metrics(self.recipe, self.context)
-        with owned_folder(outputs), logging_to(outputs) as console, self._session(console) as session:
-            sampler = self._sampler(loaded_parts(self.recipe, self.context), session)
+        parallel = build_parallel(self.recipe, self.context)
+        with (
+            owned_folder(outputs, parallel.world),
+            logging_to(outputs, parallel.world) as console,
+            self._session(console, parallel.world) as session,
+        ):
+            sampler = self._sampler(loaded_parts(self.recipe, self.context, parallel), session)
             samples = sampler.run(outputs, lambda: bool(session.stopped), strict=True)
             peak = peak_memory(sampler.parts.device)
             LOG.info("peak memory: %s", ", ".join(f"{megabytes:,.0f} MB ({what})" for what, megabytes in peak.items()))
             session.hooks.vidgen_samples_written(step=0, samples=samples)
-            if self.recipe.metrics and not session.stopped:
+            if self.recipe.metrics and not session.stopped and parallel.world.is_main:
                 session.scores(0, measure(self.recipe, samples, self.context))
 
     def dry_run(self) -> Mapping[str, str]:
@@ -69,20 +76,21 @@ class SampleJob:
             "outputs": str(self.recipe.outputs),
         }
 
-    def _session(self, console: Console) -> Session:
-        return Session(RunInfo("sample", self.recipe.outputs), self.recipe.trackers, self.context, console)
+    def _session(self, console: Console, world: World) -> Session:
+        return Session(RunInfo("sample", self.recipe.outputs), self.recipe.trackers, self.context, console, world)
 
     def _sampler(self, parts: Parts, session: Session) -> Sampler:
         settings = settings_hash(self.context.recipe)
         return make_sampler(parts, self.recipe, self.recipe, settings, session.progress.advance, self.context)
 
 
-def loaded_parts(recipe: SampleRecipe, context: Context) -> Parts:
+def loaded_parts(recipe: SampleRecipe, context: Context, parallel: Parallel | None = None) -> Parts:
     """All parts, with the weights of the recipe's checkpoint, or of the model's own `from_pretrained`. context: see
-    `shared_context`. Raises: UserError, RunError."""
+    `shared_context`. parallel: the engine, where it is built already. Raises: UserError, RunError."""
     folder = recipe.checkpoint
     first = torch.device("cpu") if recipe.offload_blocks else None
-    parts = build_parts(recipe, evolve(context, load_weights=folder is None), device=first)
+    parallel = parallel or build_parallel(recipe, context)
+    parts = build_parts(recipe, evolve(context, load_weights=folder is None), parallel=parallel, device=first)
     if folder is not None:
         found = runfolder.find_checkpoint(folder)
         wanted = parts.scheduler.prediction_type

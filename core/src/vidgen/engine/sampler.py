@@ -46,8 +46,8 @@ class Sampler:
     refiner: PromptRefiner | None = None
 
     def run(self, folder: Path, stopped: Callable[[], bool] = lambda: False, *, strict: bool = False) -> list[Media]:
-        """Make what is not in `folder` yet, batch by batch. Returns every sample that is there, made now or before, in
-        the order of the prompts.
+        """Make what is not in `folder` yet, batch by batch, each rank its share; all ranks call this. Returns every
+        sample that is there, made now or before, in the order of the prompts.
 
         strict: refuse a folder with files of these names that were made otherwise (UserError), instead of leaving them
         with a warning.
@@ -58,21 +58,34 @@ class Sampler:
         self._check_done(done, made_by, strict)
         left = [task for task in tasks if task not in done]
         self.check(left)
-        left = refined(left, self.options, self.refiner)
-        self.generation.texts.prepare(text for task in left for text in _texts(task))
-        for batch in list(batches(left, self.options.batch_size)):
+        parallel = self.parts.parallel
+        parallel.world.barrier()  # every rank has seen what is there, before another one adds to it
+        self._make_all(left, made_by, lambda: parallel.tokens.any(stopped()))
+        parallel.world.barrier()
+        return self._made(tasks, parallel.world.is_main)
+
+    def _make_all(self, left: Sequence[Task], made_by: str, stopped: Callable[[], bool]) -> None:
+        """This rank's share of what is left."""
+        parallel = self.parts.parallel
+        share = list(batches(left, self.options.batch_size))[parallel.rank :: parallel.num_ranks]
+        mine = refined([task for batch in share for task in batch], self.options, self.refiner)
+        self.generation.texts.prepare(text for task in mine for text in _texts(task))
+        for batch in batches(mine, self.options.batch_size):
             if stopped():
-                break
+                return
             try:
                 self._make(batch, made_by, stopped)
             except _Stopped:
-                break
-            left = [task for task in left if task not in batch]
-        if left:
+                return
+
+    def _made(self, tasks: Sequence[Task], is_main: bool) -> list[Media]:
+        """What is there of all. The main rank tells what is not, and writes grids of what is."""
+        left = [task for task in tasks if not self._final(task).exists()]
+        if left and is_main:
             LOG.warning("not sampled: %s", "; ".join(task.prompt for task in left))
         missing = {task.path for task in left}
         made = [Media(self._final(task), task.prompt, self._size(task)) for task in tasks if task.path not in missing]
-        if self.options.grid is not None and not left:
+        if self.options.grid is not None and not left and is_main:
             write_grids(made, self.options.grid, self.options.upscale)
         return made
 
@@ -116,14 +129,15 @@ class Sampler:
         return timeline(given, named, time.latents, loops, self.generation.align(task.size))
 
     def _make(self, tasks: Sequence[Task], made_by: str, stopped: Callable[[], bool]) -> None:
-        """Write one batch, piece by piece."""
+        """Write one batch, piece by piece. Ranks that share its tokens all come to the same; the first one writes."""
         training = self.parts.model.training
+        written = tasks if self.parts.parallel.tokens.rank == 0 else []
         self.parts.model.eval()
         try:
             with ExitStack() as files:
-                opened = [files.enter_context(self._file(task, made_by)) for task in tasks]
+                opened = [files.enter_context(self._file(task, made_by)) for task in written]
                 for piece in self.generation.clips(tasks):
-                    for file, video in zip(opened, media.to_pixels(piece).cpu(), strict=True):
+                    for file, video in zip(opened, media.to_pixels(piece).cpu(), strict=False):
                         file.append(video)
                     if stopped():
                         raise _Stopped

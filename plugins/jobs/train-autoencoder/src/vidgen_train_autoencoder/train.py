@@ -84,6 +84,10 @@ class AutoencoderTraining:
         self.mixing = Mixing(strategy=recipe.mixed_strategy, image_ratio=recipe.mixed_image_ratio, seed=recipe.seed)
         registry = context.components
         self.parallel = registry.build(recipe.parallel, context)
+        if self.parallel.world.store is not None:
+            raise UserError(
+                f"parallel.type: {TRAIN} runs in one process, and {recipe.parallel.type} is for several; use single"
+            )
         known = evolve(context, rank=self.parallel.rank, num_ranks=self.parallel.num_ranks)
         known = evolve(known, load_weights=known.load_weights and start is None)
         self.vae = build_vae(recipe, known, self.mixing).to(self.parallel.device)
