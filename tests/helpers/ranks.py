@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 240  # seconds for all ranks to answer
+PRELOADED = ["vidgen.mesh", "vidgen.engine.train", "vidgen.weights.shards", "vidgen_zero.engine"]
+"""What takes seconds to import, once for all ranks of a session."""
 
 
 def on_ranks(function: Callable[..., Any], size: int, *arguments: Any) -> list[Any]:
@@ -21,7 +23,7 @@ def on_ranks(function: Callable[..., Any], size: int, *arguments: Any) -> list[A
     Raises: AssertionError, with the first rank's traceback, when one fails or gives no answer.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vidgen.mesh"])
+    context.set_forkserver_preload(PRELOADED)
     where = (function.__code__.co_filename, function.__name__)
     port, started = _free_port(), []
     for rank in range(size):
