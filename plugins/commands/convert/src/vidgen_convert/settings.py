@@ -54,12 +54,6 @@ class Settings:
             if self.value(key) is None:
                 self._all[key] = Setting(key, value)
 
-    def rename(self, old: str, new: str) -> None:
-        """Deal with a key under another name, unless that one is there as well."""
-        found = self._all.pop(old, None)
-        if found is not None:
-            self._all.setdefault(new, Setting(new, found.value, found.place))
-
-    def drop(self, key: str) -> Setting | None:
-        """Take a key out."""
-        return self._all.pop(key, None)
+    def put(self, setting: Setting) -> None:
+        """Add a setting, or replace the one of its key."""
+        self._all[setting.key] = setting

@@ -86,8 +86,7 @@ def share_work(settings: Settings, draft: Draft) -> None:
     """How devices are used."""
     plugin, sp_size = settings.value("plugin"), settings.value("sp_size", 1)
     if plugin is not None:
-        source = Setting("plugin", plugin, settings.place("plugin"))
-        choose_parallel(str(plugin), int(sp_size), draft, source)
+        choose_parallel(str(plugin), int(sp_size), draft)
     elif sp_size != 1:
         draft.lose(Setting("sp_size", sp_size, settings.place("sp_size")), "counts with plugin = 'zero2-seq' alone")
 

@@ -1,37 +1,16 @@
 """Steps that conversions of training and sampling scripts of Open-Sora-Plan share."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from vidgen_convert.draft import Draft
 from vidgen_convert.parallel import SEQUENCE, choose_parallel
-from vidgen_convert.script.lines import Word
-from vidgen_convert.settings import Setting, Settings
+from vidgen_convert.settings import Settings
 
-PROCESSES = ("--nproc_per_node", "--nproc-per-node", "--num_processes", "--num_gpus")
 AUTOENCODERS: Mapping[str, str] = {"WFVAEModel_D8_4x8x8": "WFVAE-8dim", "WFVAEModel_D4_4x8x8": "WFVAE-4dim"}
 """Name there -> here; of other sizes the config.json beside the weights decides."""
 V1_5_BETAS: Mapping[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
-
-
-def processes_of(launcher: Settings) -> int:
-    """How many processes the launcher starts on a node; 1 when it does not say."""
-    given = [launcher.value(flag) for flag in PROCESSES]
-    return next((int(one) for one in given if str(one).isdecimal()), 1)
-
-
-def note_launch(draft: Draft, processes: int) -> None:
-    """How to start as many processes."""
-    if processes > 1:
-        draft.remark(f"the script starts {processes} processes: vidgen-run RECIPE --nproc {processes}")
-
-
-def note_environment(environment: Sequence[Word], draft: Draft) -> None:
-    """Variables of the environment stay where they are. Their values may be secrets, and are not written anywhere."""
-    if environment:
-        names = ", ".join(dict.fromkeys(word.text.partition("=")[0] for word in environment))
-        draft.remark(f"set in the environment, as before: {names}")
 
 
 def name_autoencoder(settings: Settings, draft: Draft) -> None:
@@ -50,10 +29,10 @@ def name_text_encoder(draft: Draft) -> None:
         draft.put("text_encoder.type", "t5")
 
 
-def share_clips(settings: Settings, draft: Draft, flag: str, ranks: int) -> None:
+def share_clips(draft: Draft, ranks: int) -> None:
     """So many ranks share one clip."""
     if ranks > 1:
-        choose_parallel(SEQUENCE, ranks, draft, Setting(flag, settings.value(flag), settings.place(flag)))
+        choose_parallel(SEQUENCE, ranks, draft)
 
 
 def to_config(draft: Draft, *keys: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def finish_sampling(settings: Settings, draft: Draft, processes: int) -> None:
     if refiner:
         draft.put("prompt_refiner", {"type": "causal-lm", "from_pretrained": refiner})
     if settings.value("--sp"):
-        share_clips(settings, draft, "--sp", processes)
+        share_clips(draft, processes)
 
 
 def _choose_prompts(settings: Settings, draft: Draft) -> None:

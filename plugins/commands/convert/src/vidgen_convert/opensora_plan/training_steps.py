@@ -149,7 +149,7 @@ def _share(settings: Settings, launcher: Settings, draft: Draft, processes: int)
     ranks = settings.value("--sp_size", 1)
     config = str(launcher.value("--config_file", ""))
     if ranks > 1:
-        share_clips(settings, draft, "--sp_size", ranks)
+        share_clips(draft, ranks)
         draft.put("dataset.sp_size", ranks)
         share = processes * settings.value("--train_batch_size") * settings.value("--gradient_accumulation_steps", 1)
         total = share // ranks * settings.value("--train_sp_batch_size", 1)
@@ -157,7 +157,7 @@ def _share(settings: Settings, launcher: Settings, draft: Draft, processes: int)
             "dataset.total_batch_size", total, "processes * batch * accumulation // sp_size * train_sp_batch_size"
         )
     elif "zero2" in config and "offload" not in config:
-        choose_parallel("zero2", 1, draft, Setting("--config_file", config, launcher.place("--config_file")))
+        choose_parallel("zero2", 1, draft)
     elif config:
         why = "weights are whole on every rank: take parallel: {type: zero2} where memory is short"
         draft.lose(Setting("--config_file", config, launcher.place("--config_file")), why)

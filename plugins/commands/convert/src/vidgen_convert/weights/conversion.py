@@ -8,17 +8,16 @@ from pathlib import Path
 
 import torch
 from attrs import frozen
-from torch import Tensor, nn
+from torch import Tensor
 from vidgen import weights
-from vidgen.component import Selection
-from vidgen.interfaces import Context
-from vidgen.registry import Registry
+from vidgen.recipe.source import from_mapping
 from vidgen.weights import State
 
 from vidgen_convert.output import check_output
+from vidgen_convert.weights.building import built
 from vidgen_convert.weights.families import WRAPPED
 from vidgen_convert.weights.layouts import SYNONYMS, UNCHANGED, Written, in_layout
-from vidgen_convert.weights.recognition import chosen, recognised
+from vidgen_convert.weights.recognition import recognised
 from vidgen_convert.weights.writing import check_name, write
 
 LOG = logging.getLogger("vidgen")
@@ -53,12 +52,13 @@ def convert(wish: Wish) -> Iterator[str]:
     if layout == UNCHANGED:
         written = Written(state, {})
     else:
-        selection = chosen(recognised(wish.source, state, wish.kind), _whole(wish, file), wish.options)
+        told = recognised(wish.source, state, wish.kind)
+        given = {**from_mapping({}, wish.options).data, "from_pretrained": _whole(wish, file)}
         with _listening() as reports:
-            model = _built(selection)
-        written = in_layout(model, selection, layout)
-        entry = next((key for start, key in WRAPPED.items() if selection.type.startswith(start)), "")
-        yield f"{wish.source}: {selection.type}"
+            model = built(told.kind, told.type, guessed=told.options, given=given)
+        written = in_layout(model, told.type, layout)
+        entry = next((key for start, key in WRAPPED.items() if told.type.startswith(start)), "")
+        yield f"{wish.source}: {told.type}"
     yield from reports
     result = _typed_as(written.state, state)
     write(result, wish.target, config=written.config, stem=written.stem, entry=entry if layout == "original" else "")
@@ -68,12 +68,6 @@ def convert(wish: Wish) -> Iterator[str]:
 def _whole(wish: Wish, file: Path) -> str:
     """The source with the config.json beside it, or the very file where the average is not wanted."""
     return wish.source if wish.ema else str(file)
-
-
-def _built(selection: Selection) -> nn.Module:
-    registry = Registry.discover()
-    with torch.device("cpu"):
-        return registry.build(selection, Context(registry=registry)).eval()
 
 
 @contextmanager

@@ -4,21 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import fields_dict, frozen
+from attrs import frozen
 from vidgen import runfolder, weights
-from vidgen.component import Selection
-from vidgen.errors import RecipeError, UserError, VidgenError
-from vidgen.recipe.source import from_mapping
-from vidgen.recipe.structure import Mistakes, Structurer
-from vidgen.registry import Registry
+from vidgen.errors import UserError, VidgenError
 from vidgen.weights import State
 
 from vidgen_convert.weights.families import DIFFUSERS_PATCH, FAMILIES, OPEN_SORA_PLAN, OPEN_SORA_PLAN_WIDTH, Family
-from vidgen_convert.weights.shapes import known_to, options_by_shape
+from vidgen_convert.weights.shapes import options_by_shape
 
 TYPE = "vidgen_type"
 """Key of a config.json of vidgen that names what it is of."""
-KINDS = ("model", "autoencoder")
+MODEL, AUTOENCODER = "model", "autoencoder"
 
 
 @frozen
@@ -35,48 +31,38 @@ def recognised(source: str, state: State, kind: str | None) -> Told:
 
     Raises: UserError, when nothing tells.
     """
-    registry = Registry.discover()
     config = weights.read_config(source) if Path(source).is_dir() or weights.is_hub_id(source) else {}
     of_run = _of_run(Path(source))
     if kind is not None:
         family = _family_of(kind, state)
-        return Told(_kind_of(kind, registry), kind, options_by_shape(state, family) if family else {})
+        return Told(_kind_of(kind), kind, options_by_shape(state, family) if family else {})
     if of_run is not None:
         shapes = options_by_shape(state, _family_of(of_run.type, state) or FAMILIES[0])
         return Told(of_run.kind, of_run.type, {**shapes, **of_run.options})
     if isinstance(config.get(TYPE), str):
         name = config[TYPE]
         family = _family_of(name, state)
-        return Told(_kind_of(name, registry), name, options_by_shape(state, family) if family else {})
+        return Told(_kind_of(name), name, options_by_shape(state, family) if family else {})
     family = _by_config(config) or _by_entries(state)
     if family is None:
         raise UserError(
             f"{source}: nothing tells what these weights are of (entries such as {', '.join(list(state)[:3])}). Say it "
             "with --model TYPE; `vidgen plugins` lists the types"
         )
-    return Told(family.kind, family.type, options_by_shape(state, family))
+    return Told(family.kind, family.type, {**_size_by_config(config), **options_by_shape(state, family)})
 
 
-def chosen(told: Told, source: str, given: tuple[str, ...]) -> Selection:
-    """The component with its options. source: its weights. given: `KEY=VALUE`, which count before what was told.
-
-    Raises: UserError, when it is not installed or has no such options.
-    """
-    registry = Registry.discover()
-    try:
-        fields = fields_dict(registry.find(told.kind, told.type).options)
-        own = {key: value for key, value in known_to(told.options, fields).items() if value is not None}
-        written = from_mapping({}, given).data
-        data = {"type": told.type, **own, **written, "from_pretrained": source}
-        return Structurer(registry).selection(told.kind, data)
-    except Mistakes as mistakes:
-        raise RecipeError(mistakes.problems) from None
+def _size_by_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The size of a clip as diffusers says it: a square, of one frame or of `video_length`."""
+    side = config.get("sample_size")
+    if "_class_name" not in config or not isinstance(side, int):
+        return {}
+    return {"input_size": [config.get("video_length", 1), side, side]}
 
 
-def _kind_of(name: str, registry: Registry) -> str:
-    """Whether a name is a model's or an autoencoder's; an unknown one is reported as a model."""
-    offered = {offer.component.name: offer.kind for kind in KINDS for offer in registry.offers(kind)}
-    return offered.get(name, KINDS[0])
+def _kind_of(name: str) -> str:
+    """Whether a type is a model's or an autoencoder's."""
+    return next((one.kind for one in FAMILIES if name.startswith(one.type)), MODEL)
 
 
 def _family_of(name: str, state: State) -> Family | None:
@@ -92,7 +78,8 @@ def _of_run(path: Path) -> Told | None:
         recipe = runfolder.read_state(checkpoint)["recipe"]
     except (VidgenError, KeyError):
         return None
-    name, kind = ("vae", "autoencoder") if recipe.get("job") == "train-autoencoder" else ("model", "model")
+    trains_autoencoder = recipe.get("job") == "train-autoencoder"
+    name, kind = ("vae", AUTOENCODER) if trains_autoencoder else ("model", MODEL)
     section = recipe.get(name)
     if not isinstance(section, Mapping) or "type" not in section:
         return None

@@ -1,6 +1,6 @@
 """Options of a model, read off the shapes of its weights in the names of the original projects, Open-Sora or vidgen."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import isqrt, prod
 from typing import Any
 
@@ -66,8 +66,3 @@ def _clip_size(state: State, patch: tuple[int, ...], *, is_image: bool) -> Itera
 def _length(state: State, names: tuple[str, ...]) -> int:
     """Tokens of a table (1, N, D)."""
     return next((state[name].shape[1] for name in names if name in state and state[name].ndim == 3), 0)
-
-
-def known_to(options: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Of these options those that a component has."""
-    return {key: value for key, value in options.items() if key in fields}

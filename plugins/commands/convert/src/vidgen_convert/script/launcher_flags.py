@@ -1,4 +1,4 @@
-"""Flags of what starts Open-Sora-Plan's programs: torchrun, accelerate, deepspeed."""
+"""Flags of what starts other programs: torchrun, accelerate, deepspeed."""
 
 from vidgen_convert.rule import needless, none, step
 from vidgen_convert.script.flags import Flag, Flags
