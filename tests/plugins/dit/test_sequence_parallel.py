@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lively import enliven
-from shared import Answers, answers, assert_shared_alike, recomputed
+from shared import Answers, answers, assert_shared_alike, exchanged, gathered, recomputed
 from torch import Tensor, nn
 from vidgen.interfaces import Context
 from vidgen.mesh import World
@@ -44,5 +44,10 @@ def _shared(world: World) -> Answers:
     return answers(world, CASES)
 
 
-def test_ranks_that_share_clips_give_what_one_rank_gives() -> None:
-    assert_shared_alike(_shared)
+def test_ranks_that_share_clips_give_what_one_rank_gives_and_send_what_the_page_says() -> None:
+    """75 tokens are filled up to 76, six heads on four ranks to eight."""
+    found = assert_shared_alike(_shared)
+    by_clips, by_heads = found[2]["two clips"], found[4]["six heads"]
+    assert by_clips.backward == exchanged(2 * 76 * 24, ranks=2, times=2 * 2)
+    assert by_clips.forward == by_clips.backward + gathered(2 * 76 * 6 * 4, ranks=2)
+    assert by_heads.backward == exchanged(2 * 76 * 8 * 4, ranks=4, times=2 * 4)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lively import enliven
-from shared import Answers, answers, assert_shared_alike, recomputed
+from shared import Answers, answers, assert_shared_alike, exchanged, gathered, recomputed
 from torch import Tensor, nn
 from vidgen.interfaces import Context
 from vidgen.mesh import World
@@ -44,5 +44,8 @@ def _shared(world: World) -> Answers:
     return answers(world, CASES)
 
 
-def test_ranks_that_share_clips_give_what_one_rank_gives() -> None:
-    assert_shared_alike(_shared)
+def test_ranks_that_share_clips_give_what_one_rank_gives_and_send_what_the_page_says() -> None:
+    """Of three blocks one attends across frames."""
+    shared = assert_shared_alike(_shared)[2]["frames are shared"]
+    assert shared.backward == exchanged(2 * 8 * 15 * 24, ranks=2, times=2)
+    assert shared.forward == shared.backward + gathered(2 * 8 * 15 * 6 * 4, ranks=2)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lively import enliven
-from shared import Answers, answers, assert_shared_alike, recomputed
+from shared import Answers, answers, assert_shared_alike, exchanged, gathered, recomputed
 from torch import Tensor, nn
 from vidgen.interfaces import Context
 from vidgen.mesh import World
@@ -65,5 +65,8 @@ def _shared(world: World) -> Answers:
     return answers(world, CASES)
 
 
-def test_ranks_that_share_clips_give_what_one_rank_gives() -> None:
-    assert_shared_alike(_shared)
+def test_ranks_that_share_clips_give_what_one_rank_gives_and_send_what_the_page_says() -> None:
+    """45 tokens are filled up to 46, three heads to four."""
+    shared = assert_shared_alike(_shared)[2]["videos"]
+    assert shared.backward == exchanged(2 * 46 * 4 * 12, ranks=2, times=4 * 4)
+    assert shared.forward == shared.backward + gathered(2 * 46 * 3 * 4, ranks=2)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lively import enliven
-from shared import Answers, answers, assert_shared_alike, recomputed
+from shared import Answers, answers, assert_shared_alike, exchanged, gathered, recomputed
 from torch import Tensor, nn
 from vidgen.interfaces import Context
 from vidgen.mesh import World
@@ -58,5 +58,10 @@ def _shared(world: World) -> Answers:
     return answers(world, CASES)
 
 
-def test_ranks_that_share_clips_give_what_one_rank_gives() -> None:
-    assert_shared_alike(_shared)
+def test_ranks_that_share_clips_give_what_one_rank_gives_and_send_what_the_page_says() -> None:
+    """45 tokens are filled up to 46; one block in two collects keys and values."""
+    found = assert_shared_alike(_shared)[2]
+    assert found["videos"].backward == exchanged(2 * 46 * 24, ranks=2, times=2 * 2)
+    assert found["videos"].forward == found["videos"].backward + gathered(2 * 46 * 6 * 4, ranks=2)
+    compressed = found["a learned mean of keys"].backward
+    assert compressed == exchanged(2 * 46 * 24, ranks=2, times=2) + 2 * gathered(2 * 46 * 24, ranks=2)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from lively import enliven
-from shared import Answers, answers, assert_shared_alike, recomputed
+from shared import Answers, answers, assert_shared_alike, exchanged, gathered, recomputed
 from torch import Tensor, nn
 from vidgen.interfaces import Context
 from vidgen.mesh import World
@@ -119,8 +119,14 @@ def _shared(world: World) -> Answers:
     return answers(world, CASES)
 
 
-def test_ranks_that_share_samples_give_what_one_rank_gives() -> None:
-    assert_shared_alike(_shared)
+def test_ranks_that_share_samples_give_what_one_rank_gives_and_send_what_the_page_says() -> None:
+    """88 tokens of several sizes; three heads are filled up to four."""
+    found = assert_shared_alike(_shared)[2]
+    for name in MODELS:
+        video, ragged = found[f"{name}, eight frames"], found[f"{name}, clips of several sizes"]
+        assert video.backward == exchanged(2 * 8 * 15 * 24, ranks=2, times=2 * 2)
+        assert video.forward == video.backward + gathered(2 * 8 * 15 * 6 * 4, ranks=2)
+        assert ragged.backward == 2 * exchanged(88 * 4 * 8, ranks=2, times=2 * 8), "twice: blocks are recomputed"
 
 
 def _shared_compiled(world: World) -> Answers:
