@@ -309,6 +309,14 @@ def test_a_checkpoint_is_found_from_the_recipes_folder_too(write: Write, run_fol
     assert options.model.options.depth == 9
 
 
+def test_a_recipe_for_a_newer_vidgen_is_refused_at_its_place(write: Write, report: Callable[..., str]):
+    assert report(write("job: train\nrecipe_version: 2\n")) == (
+        "r.yaml:2:17: recipe_version: this vidgen reads recipes of version 1 to 1, not 2\n"
+        "    pip install --upgrade vidgen\n"
+        "1 problem; nothing was started."
+    )
+
+
 def test_a_mistake_in_what_is_inherited_is_told_where_it_was_read(
     write: Write,
     run_folder: Path,

@@ -66,7 +66,7 @@ class Empty:
 @frozen(kw_only=True)
 class Careful:
     low: int = option(0, "Below high.")
-    high: int = option(1, "Above low.")
+    high: int = option(1, "Above low.", formerly=("top",))
 
     def __attrs_post_init__(self) -> None:
         if self.low >= self.high:
@@ -224,6 +224,15 @@ def test_unknown_keys_are_never_let_through(mistakes: Callable[..., list[str]]):
     assert mistakes(inner={"Rate": 1.0}) == ["inner.Rate: no such key\n    did you mean rate?"]
     assert mistakes("T", "tracker", x=1) == ["x: no such key"]
     assert mistakes("Tensor", "tracker", zz=1) == ["zz: no such key\n    known: count, rate"]
+
+
+def test_an_old_name_of_a_key_works_with_a_warning(structure: Callable[..., Any], caplog: pytest.LogCaptureFixture):
+    assert structure("Careful", top=5) == Careful(high=5)
+    assert caplog.messages == ["recipe: the key top is called high now; the old name will go"]
+
+
+def test_an_old_and_a_new_name_together_are_refused(mistakes: Callable[..., list[str]]):
+    assert mistakes("Careful", top=5, high=6) == ["top: is called high now, which is given, too"]
 
 
 def test_a_validators_words_are_reported_at_its_key(mistakes: Callable[..., list[str]]):

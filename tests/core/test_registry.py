@@ -10,6 +10,7 @@ from attrs import frozen
 from vidgen import Component, hookimpl, option
 from vidgen.component import Selection
 from vidgen.errors import RunError
+from vidgen.hookspecs import INTERFACE, OLDEST_INTERFACE
 from vidgen.interfaces import Context
 from vidgen.registry import DuplicateComponent, Registry, UnknownComponent, catalogue
 
@@ -125,6 +126,25 @@ def test_a_broken_plugin_is_remembered_and_stops_nobody_else(plugin: Plugin, hoo
         assert error in registry.broken[0].error
         registry.hooks.hook.vidgen_run_started(run="a run")
         assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (
+            INTERFACE + 1,
+            f"it needs plugin interface {INTERFACE + 1}, and this vidgen has {INTERFACE}: pip",
+        ),
+        (OLDEST_INTERFACE - 1, "takes 1 to 1: pip install --upgrade vidgen-one, or install an older vidgen"),
+    ],
+)
+def test_a_plugin_written_for_another_interface_is_refused_and_the_rest_works(plugin: Plugin, number: int, told: str):
+    strange = plugin(vidgen_models=[component("a")])
+    strange.vidgen_interface = number
+    good = plugin(vidgen_models=[component("b")])
+    registry = Registry([("one", "vidgen-one", "1.0", strange), ("two", "vidgen-two", "1.0", good)])
+    assert [offer.component.name for offer in registry.offers()] == ["b"]
+    assert told in registry.broken[0].error
 
 
 def test_a_hook_without_its_mark_is_not_overlooked(plugin: Plugin):

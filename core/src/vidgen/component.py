@@ -49,14 +49,17 @@ class Selection:
         return self.component.name
 
 
-def option(default: Any = attrs.NOTHING, doc: str = "", *, validator: Any = None) -> Any:
+def option(
+    default: Any = attrs.NOTHING, doc: str = "", *, validator: Any = None, formerly: tuple[str, ...] = ()
+) -> Any:
     """A field of an options class.
 
     default: the value when the recipe is silent; left out, the key is required. Lists and dicts are copied.
     doc: one sentence with units and range; shown by `vidgen show` and in the reference.
     validator: an attrs validator; its message is reported at the key's place in the recipe.
+    formerly: names that the key had; recipes with them work, with a warning.
     """
-    metadata = {"doc": doc}
+    metadata = {"doc": doc, "formerly": formerly}
     if isinstance(default, list | dict):
         return attrs.field(factory=default.copy, validator=validator, metadata=metadata)
     return attrs.field(default=default, validator=validator, metadata=metadata)

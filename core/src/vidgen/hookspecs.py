@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("vidgen")
 
+INTERFACE = 1
+"""Number of this interface: hooks, `Component` and `vidgen.interfaces`. It is raised when plugins written for the one
+before may no longer work; a plugin says which it was written for by `vidgen_interface = 1` in its module."""
+OLDEST_INTERFACE = 1
+"""The oldest one whose plugins still work. What is to go is told of for one interface before it goes."""
+
 KINDS = {
     "model": "vidgen_models",
     "text_encoder": "vidgen_text_encoders",
@@ -28,6 +34,7 @@ KINDS = {
     "autoencoder": "vidgen_autoencoders",
     "scheduler": "vidgen_schedulers",
     "step_cache": "vidgen_step_caches",
+    "adapter": "vidgen_adapters",
     "dataset": "vidgen_datasets",
     "bucketer": "vidgen_bucketers",
     "parallel": "vidgen_parallel",
@@ -67,6 +74,11 @@ def vidgen_schedulers() -> Iterable[Component]:
 @hookspec
 def vidgen_step_caches() -> Iterable[Component]:
     """List the ways of saving work between sampling steps this plugin offers; see `interfaces.StepCache`."""
+
+
+@hookspec
+def vidgen_adapters() -> Iterable[Component]:
+    """List the changes of built models this plugin offers; see `interfaces.Adapter`."""
 
 
 @hookspec

@@ -18,7 +18,7 @@ from attrs import frozen
 from vidgen import hookspecs
 from vidgen.component import Component, Selection
 from vidgen.errors import Problem, RunError, UserError, did_you_mean
-from vidgen.hookspecs import KINDS
+from vidgen.hookspecs import INTERFACE, KINDS, OLDEST_INTERFACE
 from vidgen.interfaces import Context
 
 
@@ -107,6 +107,7 @@ class Registry:
     def _take_in(self, name: str, distribution: str, number: str, plugin: Any) -> None:
         name = f"{distribution}:{name}"  # two distributions may call their entry points alike
         try:
+            _check_interface(plugin, distribution)
             _check_marks(plugin)
             self.hooks.register(plugin, name)
             self.hooks.check_pending()
@@ -146,6 +147,20 @@ class Registry:
 def catalogue() -> dict[str, dict[str, str]]:
     """Kind -> name -> distribution of the components known when this core was released, installed or not."""
     return json.loads((files("vidgen") / "catalogue.json").read_text(encoding="utf-8"))
+
+
+def _check_interface(plugin: Any, distribution: str) -> None:
+    """Raises: TypeError, when the plugin was written for an interface that this core does not have (any more)."""
+    number = getattr(plugin, "vidgen_interface", INTERFACE)
+    if number < OLDEST_INTERFACE:
+        raise TypeError(
+            f"it was written for plugin interface {number}, and this vidgen takes {OLDEST_INTERFACE} to {INTERFACE}: "
+            f"pip install --upgrade {distribution}, or install an older vidgen"
+        )
+    if number > INTERFACE:
+        raise TypeError(
+            f"it needs plugin interface {number}, and this vidgen has {INTERFACE}: pip install --upgrade vidgen"
+        )
 
 
 def _check_marks(plugin: Any) -> None:

@@ -14,6 +14,9 @@ from vidgen.recipe.source import Source, dump_yaml, from_mapping, lay_over, read
 from vidgen.recipe.structure import Mistakes, Structurer, unstructure
 from vidgen.registry import Registry
 
+RECIPE_VERSION = 1
+"""Raised when a recipe written for the one before would mean something else; keys that are renamed do not raise it."""
+
 
 @frozen
 class Recipe:
@@ -55,6 +58,7 @@ def load_recipe(
         source = from_mapping(unstructure(recipe), overrides)
     else:
         source = read_source(Path(recipe), overrides)
+    _check_version(source)
     options = _job_options(source, registry)
     if not isinstance(recipe, Mapping) and options and "outputs" in fields_dict(options):
         source.data.setdefault("outputs", f"outputs/{Path(recipe).stem}")
@@ -64,6 +68,15 @@ def load_recipe(
     except Mistakes as mistakes:
         raise RecipeError(_placed(mistakes.problems, source)) from None
     return Recipe(job, registry)
+
+
+def _check_version(source: Source) -> None:
+    """Raises: RecipeError, when the recipe says that it was written for a newer vidgen than this one."""
+    version = source.data.pop("recipe_version", RECIPE_VERSION)
+    if type(version) is not int or not 1 <= version <= RECIPE_VERSION:
+        text = f"this vidgen reads recipes of version 1 to {RECIPE_VERSION}, not {version!r}"
+        problem = Problem(("recipe_version",), text, ("pip install --upgrade vidgen",))
+        raise RecipeError([evolve(problem, place=source.place(problem.path))])
 
 
 def _job_options(source: Source, registry: Registry) -> type | None:

@@ -25,7 +25,10 @@ SHARE = validators.and_(validators.ge(0), validators.lt(1))
 OPTIONAL_COUNT = validators.optional(AT_LEAST_ONE)
 OPTIONAL_SIZE = validators.optional(validators.deep_iterable(AT_LEAST_ONE))
 
-INHERITED = ("model", "vae", "text_encoder", "scheduler", "num_frames", "image_size", "frame_interval", "fps", "dtype")
+INHERITED = (
+    *("model", "adapters", "vae", "text_encoder", "scheduler", "num_frames", "image_size", "frame_interval", "fps"),
+    "dtype",
+)
 """What a sample recipe takes over from a checkpoint's recipe where it is silent."""
 
 Dtype = Literal["fp32", "fp16", "bf16"]
@@ -74,6 +77,22 @@ def _ratios(_: Any, __: Any, value: Mapping[str, float]) -> None:
         raise ValueError(str(error).removeprefix("mask_ratios: ")) from None
 
 
+def _share_or_count(_: Any, attribute: Any, value: int | float) -> None:
+    if value <= 0 or (isinstance(value, float) and value >= 1):
+        raise ValueError(f"'{attribute.name}' must be a number of rows, 1 or more, or a share between 0 and 1: {value}")
+
+
+@frozen(kw_only=True)
+class GroupOptions:
+    """Parameters that are optimized otherwise than the others."""
+
+    pattern: str = option(doc="Of their names, such as `blocks.*.attn_temp.*`; the first group that fits takes one.")
+    lr_scale: float = option(1.0, "Times the learning rate.", validator=POSITIVE)
+    weight_decay: float | None = option(
+        None, "Decoupled weight decay; null takes the optimizer's.", validator=validators.optional(NOT_NEGATIVE)
+    )
+
+
 @frozen(kw_only=True)
 class OptimizerOptions:
     """AdamW (arXiv 1711.05101) and its learning-rate schedule."""
@@ -90,6 +109,10 @@ class OptimizerOptions:
     )
     decay: Literal["constant", "linear", "cosine"] = option("constant", "Course from warm-up to the last step.")
     min_lr: float = option(0.0, "Where linear and cosine decay end.", validator=NOT_NEGATIVE)
+    groups: list[GroupOptions] = option([], "Parameters with a learning rate or weight decay of their own.")
+    implementation: Literal["fused", "foreach", "loop"] = option(
+        "fused", "All parameters in one kernel, each operation for all of them, or one after the other (least memory)."
+    )
 
 
 @frozen(kw_only=True)
@@ -118,6 +141,23 @@ class LogOptions:
     """When numbers are read back and written."""
 
     every: int = option(10, "Steps per row of metrics.csv; a row's loss is the mean over them.", validator=AT_LEAST_ONE)
+
+
+@frozen(kw_only=True)
+class HeldOutOptions:
+    """The loss of rows that are never trained on, always of the same clips with the same noise and timesteps."""
+
+    every: int = option(1000, "Steps between measurements; the last step is always measured.", validator=AT_LEAST_ONE)
+    rows: int | float = option(
+        16,
+        "So many rows, or this share of them: the last ones of the training dataset, which is trained without them; or "
+        "the first ones of held_out.dataset.",
+        validator=_share_or_count,
+    )
+    dataset: Selection | None = section(
+        "dataset", optional=True, doc="Where they come from; null: from the training dataset."
+    )
+    timesteps: int = option(8, "Timesteps of each row, spread over the schedule.", validator=AT_LEAST_ONE)
 
 
 @frozen(kw_only=True)
@@ -241,6 +281,7 @@ class SharedRecipe:
     frame_interval: int = option(1, "Take every n-th frame of a clip.", validator=AT_LEAST_ONE)
     fps: float = option(24.0, "Frame rate of sampled clips before frame_interval.", validator=POSITIVE)
     model: Selection = section("model", doc="The denoiser.")
+    adapters: list[Selection] = sections("adapter", doc="Changes of the model, in order: see docs/fine-tuning.md.")
     vae: Selection = section("autoencoder", doc="Pixels to latents and back.")
     text_encoder: Selection = section("text_encoder", doc="Captions to features.")
     scheduler: Selection = section("scheduler", doc="The diffusion process.")
@@ -297,11 +338,18 @@ class TrainRecipe(SharedRecipe, ReadingOptions):
         validator=validators.optional(_ratios),
     )
     features: FeatureOptions | None = option(None, "Where latents and text features are kept; null: nowhere.")
+    trainable: list[str] | None = option(
+        None,
+        "Patterns of names: only these parameters are trained, beside adapters' own; null: what the model and its "
+        "adapters train.",
+    )
+    freeze: list[str] = option([], "Patterns of names: these parameters are not trained.")
     optimizer: OptimizerOptions = field(factory=OptimizerOptions)
     ema: EmaOptions | None = field(factory=EmaOptions)
     log: LogOptions = field(factory=LogOptions)
     checkpoint: CheckpointOptions = field(factory=CheckpointOptions)
     sample: TrainingSampleOptions | None = option(None, "Sampling during training and at its end; null never.")
+    held_out: HeldOutOptions | None = option(None, "The loss of rows that are not trained on; null never.")
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong between keys."""
@@ -337,7 +385,7 @@ class SampleRecipe(SharedRecipe, SampleOptions):
     )
     offload_blocks: bool = option(
         False,
-        "Keep the model's blocks in the CPU's memory and bring each to the GPU for its turn: for models larger than it.",
+        "Keep the model's blocks in the CPU's memory and bring each to the GPU for its turn: for models too large.",
     )
     trackers: list[Selection] = sections("tracker", doc="Where clips are reported.")
 

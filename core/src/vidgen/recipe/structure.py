@@ -5,6 +5,7 @@ raise `Mistakes`, whose key paths grow on the way up. An attrs validator runs wi
 gets that field's place.
 """
 
+import logging
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from vidgen.component import InputPath, Selection
 from vidgen.errors import Problem, did_you_mean
 from vidgen.registry import Registry, UnknownComponent
 
+LOG = logging.getLogger("vidgen")
 MAX_WHOLE_FLOAT = 1 << 1023  # a whole number beyond does not fit a float
 PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
@@ -73,6 +75,7 @@ class Structurer:
         if not isinstance(data, Mapping):
             raise _mistake(f"expected a mapping of keys to values, got {_shown(data)}")
         fields = attrs.fields_dict(attrs.resolve_types(cls))
+        data = _renamed(data, fields)
         problems = [_unknown(key, fields) for key in data if key not in fields]
         values = {}
         for name, field in fields.items():
@@ -226,6 +229,17 @@ def _validate(field: Any, value: Any) -> None:
 def _text_of(error: Exception) -> str:
     """attrs adds the field and the value to its errors' arguments; the first one is the text."""
     return str(error.args[0]) if error.args else type(error).__name__
+
+
+def _renamed(data: Mapping[Any, Any], fields: Mapping[str, Any]) -> Mapping[Any, Any]:
+    """Keys by the names they have now, with a warning for old ones. Raises: Mistakes, when both are there."""
+    now = {old: name for name, field in fields.items() for old in field.metadata.get("formerly", ())}
+    given = [key for key in data if key in now and key not in fields]
+    for key in given:
+        if now[key] in data:
+            raise Mistakes([Problem((key,), f"is called {now[key]} now, which is given, too", at_key=True)])
+        LOG.warning("recipe: the key %s is called %s now; the old name will go", key, now[key])
+    return {now[key] if key in given else key: value for key, value in data.items()} if given else data
 
 
 def _unknown(key: Any, fields: Mapping[str, Any]) -> Problem:
