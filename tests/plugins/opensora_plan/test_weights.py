@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from vidgen import UserError
 from vidgen.interfaces import Context
-from vidgen_opensora_plan import T2VOptions
+from vidgen_opensora_plan import InpaintOptions, T2VOptions, inpaint
 from vidgen_opensora_plan.t2v import build
 
+MODELS = {"t2v": (T2VOptions, build), "inpaint": (InpaintOptions, inpaint.build)}
 Make = Callable[..., nn.Module]
 Batch = dict[str, Tensor]
 CONFIG = {
@@ -98,3 +99,23 @@ def test_an_inpainting_models_weights_are_no_text_to_video_models(lively: Make, 
     save_file(lively("inpaint").state_dict(), tmp_path / "model.safetensors")
     with pytest.raises(UserError, match=r"not in the model \(6\): pos_embed_mask"):
         fresh(from_pretrained=str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["t2v", "inpaint"])
+def test_what_is_written_can_be_read_again(lively: Make, batch: Batch, tmp_path: Path, name: str) -> None:
+    trained = lively(name, sparse_n=3, interpolation_scale_w=0.75, class_dropout_prob=0.4)
+    save_file(trained.state_in("diffusers"), tmp_path / "diffusion_pytorch_model.safetensors")
+    told = trained.config_in("diffusers")
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    kind, build_any = MODELS[name]
+    loaded = build_any(kind(from_pretrained=str(tmp_path)), Context()).eval()
+    assert torch.equal(loaded(**batch), trained(**batch))
+    assert told["_class_name"] == f"OpenSora{name.title() if name == 'inpaint' else 'T2V'}_v1_3"
+    assert told["cross_attention_dim"] == 36
+    assert not {"class_dropout_prob", "from_pretrained", "allow_partial"} & set(told)
+
+
+def test_there_is_one_layout_to_write(fresh: Make) -> None:
+    for ask in (fresh().state_in, fresh().config_in):
+        with pytest.raises(UserError, match="are written as diffusers, not 'original'"):
+            ask("original")

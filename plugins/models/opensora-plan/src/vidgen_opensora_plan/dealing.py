@@ -8,15 +8,16 @@ Letters: B clips, N tokens, M tokens of a sub-sequence, P = `parts`, K heads, E 
 """
 
 from itertools import groupby
-from typing import NamedTuple
 
 import torch
+from attrs import evolve, frozen
 from torch import Tensor
 from torch.nn.functional import pad
 from vidgen.attention import Backend, KeyMask, key_mask
 
 
-class Dealing(NamedTuple):
+@frozen(eq=False)
+class Dealing:
     """How one kind of block deals its tokens. parts: P; 1: the clip is one sequence. keys: which tokens count, of the
     (P B) sub-sequences; None: all but the zeros that fill up the clip."""
 
@@ -31,7 +32,7 @@ class Dealing(NamedTuple):
         if real is None:
             return whole
         counting = best(whole.dealt(2 * real.int(), value=1))  # zeros that fill up come before tokens that do not count
-        return whole._replace(keys=key_mask(counting, len(counting)))
+        return evolve(whole, keys=key_mask(counting, len(counting)))
 
     @torch.compiler.disable  # compiled code would be made anew for each kind of dealing, and for many numbers of tokens
     def attend(self, backend: Backend, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ class Dealing(NamedTuple):
             out = self._by_length(backend, q, k, v, tokens)
         else:
             out = backend(q, k, v, self.keys)
-        return self.collected(out.transpose(1, 2), tokens=tokens)
+        return no_view(self.collected(out.transpose(1, 2), tokens=tokens))
 
     def dealt(self, x: Tensor, *, value: float = 0) -> Tensor:
         """(B, N, ...) -> (P B, M, ...), sub-sequence by sub-sequence, with `value` behind clips up to a multiple of
@@ -86,3 +87,8 @@ def best(ranks: Tensor) -> Tensor:
     infinity; so they are what is attended to where there is nothing better.
     """
     return ranks == ranks.amax(1, keepdim=True)
+
+
+def no_view(x: Tensor) -> Tensor:
+    """A copy of a view; else x. Compiled code is made anew for views, of every number of axes, until it is given up."""
+    return x.clone() if x._is_view() else x

@@ -25,6 +25,7 @@ class OpenSoraInpaint(Transformer):
     it is shown has no influence."""
 
     conditioning = frozenset({"y", "mask", "x_mask", "valid"})
+    published = "OpenSoraInpaint_v1_3"
 
     def __init__(self, options: InpaintOptions, widths: Widths, frames: int) -> None:
         """frames: S. `widths` stand in for the options'."""
@@ -64,6 +65,10 @@ class OpenSoraInpaint(Transformer):
         h = h + self.pos_embed_masked_hidden_states(self.entered(shown, valid, layout))
         h = h + self.pos_embed_mask(self.entered(to_make, valid, layout))
         return self.predicted(x, h, timestep, caption, layout)
+
+    def settled(self) -> dict[str, int]:
+        """See `Transformer`."""
+        return {**super().settled(), "vae_scale_factor_t": self.frames}
 
     def start_value(self, name: str, value: Tensor) -> Fill:
         """See `Transformer`."""

@@ -18,6 +18,7 @@ class OpenSoraT2V(Transformer):
     """The network; see `vidgen.interfaces.Model`. Made by `build`, which also gives it its start values."""
 
     conditioning = frozenset({"y", "mask", "valid"})
+    published = "OpenSoraT2V_v1_3"
 
     def forward(
         self,

@@ -5,6 +5,7 @@ tokens, n those that a rank's blocks are given, L caption tokens, D width.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from attrs import frozen
@@ -20,10 +21,11 @@ from vidgen_layers.linear import Linear
 
 from vidgen_opensora_plan import T2VOptions
 from vidgen_opensora_plan.blocks import AdaLNSingle, Block, TwoLayers
-from vidgen_opensora_plan.dealing import Dealing, best
+from vidgen_opensora_plan.dealing import Dealing, best, no_view
 from vidgen_opensora_plan.latents import FramePatches, patched, unpatched
 from vidgen_opensora_plan.layout import Layout, without_padding
 from vidgen_opensora_plan.rotary import AXES, rotation
+from vidgen_opensora_plan.weights import LAYOUTS, check_layout, config_of
 
 SPARSE = range(2, 30)  # blocks that deal their tokens; however many there are
 
@@ -37,10 +39,15 @@ class Widths:
 
 
 class Transformer(nn.Module):
-    """The shared parts, under the names of the published state dicts. A model adds its `forward`."""
+    """The shared parts, under the names of the published state dicts. A model adds its `forward`.
 
+    layouts: what `state_in` writes. published: the class that a released config.json names.
+    """
+
+    layouts: tuple[str, ...] = LAYOUTS
     tokens: TokenGroup = ALONE
     conditioning: frozenset[str]
+    published: str
 
     def __init__(self, options: T2VOptions, widths: Widths) -> None:
         """`widths` stand in for the options'."""
@@ -73,6 +80,25 @@ class Transformer(nn.Module):
     def repeated_blocks(self) -> Sequence[nn.Module]:
         """The blocks, in order."""
         return list(self.transformer_blocks)
+
+    def state_in(self, layout: str) -> dict[str, Tensor]:
+        """The weights as a released folder has them: under the same names. Raises: UserError, for another layout."""
+        check_layout(layout)
+        return self.state_dict()
+
+    def config_in(self, layout: str) -> Mapping[str, Any]:
+        """The `config.json` beside these weights. Raises: UserError, for another layout."""
+        check_layout(layout)
+        return config_of(self.options, self.published, **self.settled())
+
+    def settled(self) -> dict[str, int]:
+        """Options that the rest of the recipe decides where they are null."""
+        return {
+            "in_channels": self.latent_channels,
+            "out_channels": self.out_channels,
+            "caption_channels": self.text_width,
+            "cross_attention_dim": self.proj_out.in_features,
+        }
 
     def tables(self) -> dict[str, Tensor]:
         """None: positions are worked out for each clip."""
@@ -117,6 +143,7 @@ class Transformer(nn.Module):
         grid = frames, -(-rows // self.side), -(-columns // self.side)
         t, time = self.adaln_single(timestep)
         kinds = {kind: Dealing.of(*kind, layout.real) for kind in dict.fromkeys(self.dealings)}
+        h = no_view(h)
         turns = layout.rotated(rotation(grid, self._scales, self.options.attention_head_dim, h.device))
         for kind, block in zip(self.dealings, self.transformer_blocks, strict=True):
             h = block(h, text, time, turns, kinds[kind], layout.clips)
