@@ -50,6 +50,9 @@ OFFERS = Registry.discover().offers()
 OF_FILES = {"t5", "clip", "causal-lm"}
 """Made of files alone; their own tests make some and try them."""
 
+OF_GPUS = {"colossalai/zero2", "colossalai/zero2-seq"}
+"""Refuse to be anywhere else; tests/gpu tries them."""
+
 LARGE = {offer.component.name for offer in OFFERS if offer.kind == "model" and "/" in offer.component.name}
 """Published sizes of models tried above: their registration and options are checked alone."""
 
@@ -58,7 +61,7 @@ def named(offer: Offer) -> str:
     return f"{offer.kind}-{offer.component.name}"
 
 
-@pytest.mark.parametrize("offer", [o for o in OFFERS if o.component.name not in LARGE | OF_FILES], ids=named)
+@pytest.mark.parametrize("offer", [o for o in OFFERS if o.component.name not in LARGE | OF_FILES | OF_GPUS], ids=named)
 def test_it_keeps_what_its_kind_promises(offer, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_table(tmp_path / "clips.csv")
