@@ -206,6 +206,36 @@ class StepCache(Protocol):
         ...
 
 
+class Adapter(Protocol):
+    """A change of a built model that is put on before it is trained or sampled: small layers beside its own that are
+    trained instead of them, or other arithmetic. Made anew for each model.
+
+    merges: whether sampling begins with `merge`.
+    """
+
+    merges: bool
+
+    def apply(self, model: "torch.nn.Module") -> None:
+        """Change a model in place, which has its weights, or none on the meta device. What it adds, and what is to be
+        trained with it, requires a gradient afterwards, what is not does not. Random numbers come from torch's global
+        generator, whose seed is the run's. Raises: UserError, for a model that it does not suit."""
+        ...
+
+    def own_names(self, model: "torch.nn.Module") -> dict[str, str]:
+        """Its own entries in the changed model's state dict -> their names in files of this adapter alone. Empty where
+        it has none, such as other arithmetic with the same weights."""
+        ...
+
+    def config(self) -> "dict[str, Any]":
+        """Plain data that is kept beside such a file as `adapter_config.json`."""
+        ...
+
+    def merge(self, model: "torch.nn.Module") -> None:
+        """Fold it into the model's weights: predictions stay, up to rounding, and names in the state dict are those
+        before `apply`. Not while a model is trained."""
+        ...
+
+
 @frozen(kw_only=True)
 class Sample:
     """One training sample, on the CPU.

@@ -10,8 +10,9 @@ from vidgen.errors import UserError
 
 LOG = logging.getLogger("vidgen")
 FREE = (
-    *("outputs", "resume", "force", "max_steps", "epochs", "log", "checkpoint", "sample", "held_out", "trackers"),
+    *("outputs", "resume", "force", "max_steps", "epochs", "log", "checkpoint", "sample", "trackers"),
     *("num_workers", "sample_timeout", "step_timeout", "max_bad_fraction", "max_loss_ratio", "features"),
+    *("held_out.every", "held_out.timesteps", "optimizer.implementation"),
     *("parallel", "attention", "compile", "grad_checkpoint", "model.from_pretrained"),
 )
 """Keys that decide how long, how fast and where, and not what is learned."""

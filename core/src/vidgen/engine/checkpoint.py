@@ -8,7 +8,7 @@ what is shared out; any number of ranks can go on from it.
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +21,53 @@ from torch import Tensor, nn
 
 from vidgen import runfolder, weights
 from vidgen.component import Selection
-from vidgen.engine import optimizer_state
+from vidgen.engine import adapting, optimizer_state
 from vidgen.engine.ema import Ema
 from vidgen.errors import RunError, UserError
+from vidgen.interfaces import Adapter
 from vidgen.mesh import World
 
 FILES = {"model": "model.safetensors", "ema": "model.safetensors", "optimizer": "optimizer.safetensors"}
-"""What one process writes into each folder."""
+"""What one process writes into each folder, but those of adapters."""
 
 
 @define
 class Saved:
-    """What a checkpoint holds of a run: the objects that save and restore themselves."""
+    """What a checkpoint holds of a run: the objects that save and restore themselves. adapters: of the model, which are
+    also kept by themselves, averaged where weights are."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     ema: Ema | None
+    adapters: Sequence[Adapter] = ()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """By the folder they go to."""
+        model = self.model.state_dict()
         averaged = {} if self.ema is None else {"ema": self.ema.state_dict()}
+        best, alone = averaged.get("ema", model), adapting.kept_alone(self.model, self.adapters)
         return {
-            "model": self.model.state_dict(),
+            "model": model,
             **averaged,
+            **{folder: {kept: best[name] for name, kept in names.items()} for folder, (names, _) in alone.items()},
             "optimizer": optimizer_state.tensors(self.model, self.optimizer),
+        }
+
+    def plain(self) -> dict[str, Any]:
+        """What is no tensor, by the file it goes to."""
+        alone = adapting.kept_alone(self.model, self.adapters)
+        return {
+            f"optimizer/{optimizer_state.NUMBERS}": optimizer_state.numbers(self.model, self.optimizer),
+            **{f"{folder}/{adapting.CONFIG}": config for folder, (_, config) in alone.items()},
         }
 
 
 @frozen
 class Snapshot:
-    """What a checkpoint will hold: tensors by folder and name, numbers of the optimizer, the run's state."""
+    """What a checkpoint will hold: tensors by folder and name, plain data by file, the run's state."""
 
     tensors: Mapping[str, Mapping[str, Tensor]]
-    numbers: Mapping[str, Any]
+    plain: Mapping[str, Any]
     state: Mapping[str, Any]
 
 
@@ -65,7 +79,7 @@ def save(outputs: Path, saved: Saved, state: Mapping[str, Any], keep: int | None
 
 def snapshot(saved: Saved, state: Mapping[str, Any]) -> Snapshot:
     """What `write` takes: the run's own tensors, not copies."""
-    return Snapshot(saved.tensors(), optimizer_state.numbers(saved.model, saved.optimizer), state)
+    return Snapshot(saved.tensors(), saved.plain(), state)
 
 
 def write(outputs: Path, taken: Snapshot, keep: int | None, world: World, group: Any) -> Path:
@@ -154,7 +168,8 @@ def _begin(partial: Path, final: Path, world: World, group: Any) -> bool:
 
 def _finish(partial: Path, final: Path, taken: Snapshot) -> None:
     """What is no tensor; then all to disk, and the name under which it counts."""
-    _save_json(partial / "optimizer" / optimizer_state.NUMBERS, taken.numbers)
+    for file, data in taken.plain.items():
+        _save_json(partial / file, data)
     _save_json(partial / "state.json", taken.state)
     for path in (*partial.rglob("*"), partial):
         _flush(path)
@@ -176,7 +191,7 @@ def _save_tensors(folder: Path, state: Mapping[str, Tensor], group: Any) -> None
         plain = tensor.detach().cpu().contiguous()
         storable[name] = plain.clone() if plain.data_ptr() in seen else plain  # tied weights are stored twice
         seen.add(plain.data_ptr())
-    save_file(storable, folder / FILES[folder.name])
+    save_file(storable, folder / FILES.get(folder.name, adapting.FILE))
 
 
 def _save_json(path: Path, data: Any) -> None:

@@ -23,7 +23,7 @@ from vidgen.rng import address, numpy_generator
 class Stream:
     """Lists of `Ask`, batch after batch and epoch after epoch.
 
-    epochs: stop after so many in all; None never stops.
+    epochs: stop after so many in all; None never stops. rows: only the first so many of the dataset; None takes all.
     """
 
     def __init__(
@@ -34,8 +34,9 @@ class Stream:
         epochs: int | None,
         rank: int = 0,
         num_ranks: int = 1,
+        rows: int | None = None,
     ) -> None:
-        self._table, self._bucketer = dataset.table, bucketer
+        self._table, self._bucketer = dataset.table.slice(0, rows), bucketer
         self._start, self._epochs = start, epochs
         self._rank, self._num_ranks = rank, num_ranks
 

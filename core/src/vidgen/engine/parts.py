@@ -9,8 +9,9 @@ import torch
 from attrs import evolve, frozen
 
 from vidgen.attention import use_backend
+from vidgen.engine.adapting import adapt
 from vidgen.errors import UserError
-from vidgen.interfaces import Autoencoder, Bucketer, Context, Dataset, Parallel, Scheduler, Size3
+from vidgen.interfaces import Adapter, Autoencoder, Bucketer, Context, Dataset, Parallel, Scheduler, Size3
 from vidgen.mesh import share_tokens
 from vidgen.recipe.load import recipe_hash
 from vidgen.recipe.schema import SharedRecipe, TrainRecipe
@@ -38,6 +39,7 @@ class Parts(Encoders):
 
     model: Any  # a Model that is a torch.nn.Module
     scheduler: Scheduler
+    adapters: tuple[Adapter, ...] = ()  # of the model
 
 
 def shared_context(recipe: SharedRecipe, context: Context) -> Context:
@@ -102,6 +104,7 @@ def build_parts(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(address(recipe.seed, "initial weights"))
         model = registry.build(recipe.model, known)
+    adapters = adapt(model, recipe.adapters, known)
     use_backend(model, registry.build(recipe.attention, known))
     share_tokens(model, encoders.parallel.tokens)
     if recipe.compile:
@@ -114,6 +117,7 @@ def build_parts(
         encoders.latent_size,
         model.to(device or encoders.device),
         scheduler,
+        adapters,
     )
 
 

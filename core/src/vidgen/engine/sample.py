@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from attrs import evolve
 from rich.console import Console
 
 from vidgen import runfolder, weights
-from vidgen.engine import checkpoint
+from vidgen.engine import adapting, checkpoint
 from vidgen.engine.memory import peak_memory
 from vidgen.engine.offload import Offload, carrier_to
 from vidgen.engine.parts import Parts, build_on_meta, build_parallel, build_parts, describe, shared_context
@@ -90,15 +91,29 @@ def loaded_parts(recipe: SampleRecipe, context: Context, parallel: Parallel | No
     folder = recipe.checkpoint
     first = torch.device("cpu") if recipe.offload_blocks else None
     parallel = parallel or build_parallel(recipe, context)
-    parts = build_parts(recipe, evolve(context, load_weights=folder is None), parallel=parallel, device=first)
-    if folder is not None:
-        found = runfolder.find_checkpoint(folder)
-        wanted = parts.scheduler.prediction_type
-        checkpoint.check_prediction(found, runfolder.read_state(found), recipe.scheduler, wanted)
-        weights.load_into(parts.model, folder, ema=recipe.ema)
+    if folder is None:
+        parts = build_parts(recipe, context, parallel=parallel, device=first)
+    else:
+        parts = _from_checkpoint(recipe, runfolder.find_checkpoint(folder), context, parallel, first)
+    parts = evolve(parts, adapters=adapting.merge(parts.model, parts.adapters))
     if recipe.offload_blocks:
         _offload(parts)
     return parts
+
+
+def _from_checkpoint(
+    recipe: SampleRecipe, folder: Path, context: Context, parallel: Parallel, device: torch.device | None
+) -> Parts:
+    """The first adapters are the checkpoint's, as many as it has; the others bring their own weights, and are put on
+    the loaded model."""
+    state = runfolder.read_state(folder)
+    held = len(state["recipe"].get("adapters", ()))
+    bare = evolve(recipe, adapters=recipe.adapters[:held])
+    parts = build_parts(bare, evolve(context, load_weights=False), parallel=parallel, device=device)
+    checkpoint.check_prediction(folder, state, recipe.scheduler, parts.scheduler.prediction_type)
+    weights.load_into(parts.model, folder, ema=recipe.ema)
+    further = adapting.adapt(parts.model, recipe.adapters[held:], context, first=held)
+    return evolve(parts, adapters=(*parts.adapters, *further))
 
 
 def _offload(parts: Parts) -> None:

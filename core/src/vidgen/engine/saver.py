@@ -37,7 +37,7 @@ class Saver:
             self._done(self._write(taken), state["step"])
             return
         copied: Any = self._stager.stage(dict(taken.tensors))
-        self._writing = self._thread.submit(self._write, Snapshot(copied, taken.numbers, state)), state["step"]
+        self._writing = self._thread.submit(self._write, Snapshot(copied, taken.plain, state)), state["step"]
 
     def poll(self) -> None:
         """Tell of what was written meanwhile. Raises: RunError, when that failed."""

@@ -18,6 +18,7 @@ from vidgen.conditioning import conditioning_for
 from vidgen.conditioning.mask_ratios import complete_ratios
 from vidgen.conditioning.masks import training_mask
 from vidgen.engine import checkpoint
+from vidgen.engine.adapting import names_of
 from vidgen.engine.agreement import Agreement
 from vidgen.engine.batch import Batch, Position
 from vidgen.engine.changes import check_changes
@@ -27,7 +28,8 @@ from vidgen.engine.ema import Ema
 from vidgen.engine.encoding import Encoding, make_lookup
 from vidgen.engine.feed import Feed
 from vidgen.engine.heartbeat import Heartbeat
-from vidgen.engine.optimization import learning_rate, make_optimizer, set_learning_rate
+from vidgen.engine.held_out import make_held_out, rows_to_train_on
+from vidgen.engine.optimization import choose_trained, learning_rate, make_optimizer, set_learning_rate
 from vidgen.engine.parts import (
     Parts,
     build_bucketer,
@@ -83,6 +85,7 @@ class TrainJob:
     def dry_run(self) -> Mapping[str, str]:
         """See `interfaces.Job`."""
         parts = build_on_meta(self.recipe, self.context)
+        _choose_trained(parts, self.recipe)
         known = data_context(self.context, parts)
         build_bucketer(known, self.recipe, parts)
         steps = str(self.recipe.max_steps)
@@ -104,6 +107,7 @@ class Training:
         wanted = evolve(context, load_weights=context.load_weights and start is None)
         self.parts: Parts = build_parts(recipe, wanted, parallel=parallel)
         self.model = self.parts.model
+        _choose_trained(self.parts, recipe)
         self.parallel = self.parts.parallel
         self.world = self.parallel.world
         if recipe.grad_checkpoint:
@@ -126,6 +130,7 @@ class Training:
         writes = recipe.features is not None and recipe.features.mode == "write-through"
         self.encoding = Encoding(self.parts, recipe.seed, self.lookup, writes=writes)
         self.last_step = recipe.max_steps or self._steps_of_all_epochs()
+        self.held_out = make_held_out(recipe, known, self.parts, self.dataset, self.ema)
 
     def run(self, session: Session) -> None:
         """The loop, then a last checkpoint and last samples."""
@@ -142,12 +147,15 @@ class Training:
                 self.save(saver)
             if self._due(self.samples.options.every if self.samples else None) and self.step != self.last_step:
                 self.sample(session)
+            if self._due(self.recipe.held_out.every if self.recipe.held_out else None) and self.step != self.last_step:
+                self.measure_held_out(session)
         self.save(saver)
         saver.finish()
         self.encoding.close()
         if self.stopped:
             LOG.warning("stopped by %s at step %d; resume=latest goes on", session.stopped or "a rank", self.step)
         else:
+            self.measure_held_out(session)
             self.sample(session)
 
     def train_step(self, step_batches: list[Batch]) -> None:
@@ -201,7 +209,7 @@ class Training:
         self.window.check(self.intact)
         saver.finish()
         if self.intact is None or runfolder.step_of(self.intact) != self.step:
-            saver.save(checkpoint.Saved(self.model, self.optimizer, self.ema), self._state())
+            saver.save(self._saved(), self._state())
 
     def _samples(self) -> TrainingSamples | None:
         recipe = self.recipe
@@ -222,6 +230,14 @@ class Training:
         if self.samples is not None:
             self.heartbeat.pause()
             self.samples.make(self.step, session, lambda: bool(session.stopped))
+
+    def measure_held_out(self, session: Session) -> None:
+        """What the recipe's `held_out` asks for."""
+        if self.held_out is not None:
+            self.heartbeat.pause()
+            scores = self.held_out.measure()
+            if self.world.is_main:
+                session.scores(self.step, scores)
 
     def _steps(self, session: Session) -> Iterator[tuple[list[Batch], float]]:
         """Batches grouped into optimizer steps, with the seconds spent waiting for them, up to the last step."""
@@ -286,8 +302,11 @@ class Training:
             "versions": {**self.context.components.versions(), "torch": torch.__version__},
         }
 
+    def _saved(self) -> checkpoint.Saved:
+        return checkpoint.Saved(self.model, self.optimizer, self.ema, self.parts.adapters)
+
     def _restore(self, start: Path) -> None:
-        state = checkpoint.restore(start, checkpoint.Saved(self.model, self.optimizer, self.ema))
+        state = checkpoint.restore(start, self._saved())
         checkpoint.check_prediction(start, state, self.recipe.scheduler, self.parts.scheduler.prediction_type)
         self.step, self.epoch = state["step"], state["epoch"]
         self.position = Position(**state["position"])
@@ -298,7 +317,12 @@ class Training:
 def make_stream(recipe: TrainRecipe, context: Context, dataset: Dataset, parts: Parts, start: Position) -> Stream:
     """Batches of this rank from `start` on."""
     bucketer = build_bucketer(context, recipe, parts)
-    return Stream(dataset, bucketer, start, recipe.epochs, parts.parallel.rank, parts.parallel.num_ranks)
+    rows = rows_to_train_on(recipe, dataset.table.num_rows)
+    return Stream(dataset, bucketer, start, recipe.epochs, parts.parallel.rank, parts.parallel.num_ranks, rows)
+
+
+def _choose_trained(parts: Parts, recipe: TrainRecipe) -> None:
+    choose_trained(parts.model, recipe.trainable, recipe.freeze, names_of(parts.model, parts.adapters))
 
 
 def checkpoint_blocks(model: Any) -> None:
