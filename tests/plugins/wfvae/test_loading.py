@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from vidgen.errors import RecipeError, RunError, UserError
 from vidgen.interfaces import Context
-from vidgen_wfvae import FourOptions, WFVAEOptions
+from vidgen_wfvae import FourOptions, NetworkOptions, WFVAEOptions
 from vidgen_wfvae.build import build
 
 
@@ -22,10 +22,8 @@ def other(make):
 @pytest.fixture
 def config(options):
     """The description of the tiny autoencoder, as published ones are written."""
-    keys = attrs.asdict(options(), filter=lambda field, value: field.name not in attrs.asdict(FourOptions()))
-    tiny = attrs.asdict(options())
-    named = {key: value for key, value in tiny.items() if value != attrs.asdict(WFVAEOptions())[key]}
-    return {"_class_name": "WFVAEModel", "_diffusers_version": "0.30.2", **keys, **named}
+    keys = attrs.asdict(options(), filter=lambda field, value: field.name in attrs.fields_dict(NetworkOptions))
+    return {"_class_name": "WFVAEModel", "_diffusers_version": "0.30.2", **keys}
 
 
 @pytest.fixture

@@ -47,12 +47,17 @@ class CausalConv3d(nn.Module):
 
     def forward(self, x: Tensor, chunk: Chunk) -> Tensor:
         """(B, C, T, H, W) -> (B, outputs, (T + 1) // 2 of stride 2, ...)."""
-        if self.front:
-            before = x[:, :, :1].expand(-1, -1, self.front, -1, -1) if chunk.first else chunk.memory[self]
-            x = torch.cat([before, x], dim=2)
-            end = x.shape[2] - self.ahead
-            chunk.remember(self, x[:, :, end - self.kept : end])
-        return self.conv(x)
+        return self.conv(self.continued(x, chunk))
+
+    def continued(self, x: Tensor, chunk: Chunk) -> Tensor:
+        """x with the frames before it, of which the last ones are remembered: what `conv` takes."""
+        if not self.front:
+            return x
+        before = x[:, :, :1].expand(-1, -1, self.front, -1, -1) if chunk.first else chunk.memory[self]
+        x = torch.cat([before, x], dim=2)
+        end = x.shape[2] - self.ahead
+        chunk.remember(self, x[:, :, end - self.kept : end])
+        return x
 
 
 class FrameConv(nn.Conv2d):
@@ -104,9 +109,15 @@ class ResBlock(nn.Module):
         self.nin_shortcut = None if inputs == outputs else CausalConv3d(inputs, outputs, kernel=1)
 
     def forward(self, x: Tensor, chunk: Chunk) -> Tensor:
-        """(B, C, T, H, W) -> (B, outputs, T, H, W)."""
-        h = self.conv1(functional.silu(self.norm1(x)), chunk)
-        h = self.conv2(self.dropout(functional.silu(self.norm2(h))), chunk)
+        """(B, C, T, H, W) -> (B, outputs, T, H, W). In steps, so that nothing outlives its use: this is where memory
+        peaks."""
+        h = functional.silu(self.norm1(x))
+        h = self.conv1.continued(h, chunk)
+        h = self.conv1.conv(h)
+        h = self.norm2(h)
+        h = self.dropout(functional.silu(h))
+        h = self.conv2.continued(h, chunk)
+        h = self.conv2.conv(h)
         return h + (x if self.nin_shortcut is None else self.nin_shortcut(x, chunk))
 
 
@@ -122,8 +133,11 @@ class FrameResBlock(nn.Module):
     def forward(self, x: Tensor, chunk: Chunk) -> Tensor:
         """(B, C, T, H, W) -> the same. chunk: does not matter."""
         frames = rearrange(x, "b c t h w -> (b t) c h w")
-        h = self.conv1(functional.silu(self.norm1(frames)))
-        h = self.conv2(self.dropout(functional.silu(self.norm2(h))))
+        h = functional.silu(self.norm1(frames))
+        h = self.conv1(h)
+        h = self.norm2(h)
+        h = self.dropout(functional.silu(h))
+        h = self.conv2(h)
         return rearrange(frames + h, "(b t) c h w -> b c t h w", b=len(x))
 
 
