@@ -77,7 +77,7 @@ def test_what_has_no_counterpart_is_on_stderr_and_in_the_recipe(converted: Conve
     made = converted(TRAINING_1_2 + "watermak = 3\n")
     for text in (made.done.err, made.text):
         flat = " ".join(text.replace("#", " ").split())
-        assert "given.py:19:" in flat
+        assert "given.py:20:" in flat
         assert "text_encoder.local_files_only = True: set HF_HUB_OFFLINE=1 in the environment" in flat
         assert "num_bucket_build_workers = 16" in flat
         assert "watermak = 3: no key that is known" in flat
