@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 EMPTY :=
 SPACE := $(EMPTY) $(EMPTY)
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo test lint format release clean
 
 install: $(STAMP)
 
@@ -30,10 +30,15 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=$(subst $(SPACE),:,$(PROJECTS:%=%/src)) $(BIN)/mypy $(PROJECTS:%=%/src)
+	$(BIN)/python -m pytest tests/test_workspace.py
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Wheels of all distributions in dist/, tried out in an environment of their own.
+release: install
+	$(BIN)/python release.py dist
 
 clean:
 	rm -rf $(VENV) outputs

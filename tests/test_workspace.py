@@ -33,6 +33,8 @@ GROUND_FLOOR = (
     "conditioning",
     "guidance",
     "runfolder",
+    "mesh",
+    "devices",
 )
 
 
@@ -141,6 +143,12 @@ def test_core_imports_go_down() -> None:
             room = name.split(".")[1] if name.startswith("vidgen.") else ""
             assert room not in above.get(floor, ()), f"{path} imports {name}"
     assert checked > 25
+
+
+def test_all_distributions_have_the_version_of_core() -> None:
+    import vidgen
+
+    assert {project(folder).get("version", vidgen.__version__) for folder in FOLDERS} == {vidgen.__version__}
 
 
 def test_uv_knows_every_member() -> None:
