@@ -21,6 +21,9 @@ from vidgen.errors import RunError, UserError
 
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"  # where torch's launcher looks for what a process has to say
 SIGNALS = {-9: "it was killed (SIGKILL), perhaps for want of memory", -15: "it was ended (SIGTERM)"}
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "recvValue failed")
+"""What torch says on a rank whose neighbour has died."""
+GRACE = 5.0  # seconds in which the launcher finds the one that died first, and ends this one
 FIRST_PORT, PORTS = 20_000, 20_000  # for SLURM jobs, which know each other by their number
 
 
@@ -68,10 +71,13 @@ def launch(arguments: Sequence[str], options: Launch) -> None:
 
 
 def leave_word(text: str, status: int = 1) -> bool:
-    """Tell the launcher why this process ends. Returns whether there is one to tell."""
+    """Tell the launcher why this process ends. Returns whether there is one to tell. A process that ends because
+    another did leaves the first word to that one."""
     path = os.environ.get(ERROR_FILE)
     if path is None:
         return False
+    if any(one in text for one in LOST):
+        time.sleep(GRACE)
     extra = {"py_callstack": "", "timestamp": str(int(time.time())), "status": status}
     Path(path).write_text(json.dumps({"message": {"message": text, "extraInfo": extra}}), encoding="utf-8")
     return True
