@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from vidgen.conditioning import conditioning_for, null_conditioning_for
+from vidgen.conditioning import conditioning_for, null_conditioning_for, without_padding
 
 
 class Encoder:
@@ -56,3 +56,21 @@ def test_the_empty_text_is_encoded_once_per_sample_for_a_model_without_a_null_ca
     null = null_conditioning_for(model("y", "mask"), Encoder(), {"y": Y, "mask": torch.zeros(2, 1)}, None)
     assert null["y"].tolist() == [[[0.0, 0.0]], [[0.0, 0.0]]]
     assert null["mask"].tolist() == [[1], [1]]
+
+
+def test_tokens_that_count_in_no_caption_of_either_half_are_cut_off():
+    y, mask = torch.arange(12.0).view(2, 6, 1), torch.tensor([[1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]])
+    longer = torch.tensor([[1, 0, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0]])
+    fps = torch.tensor([24.0, 8.0])
+    halves = without_padding({"y": y, "mask": mask, "fps": fps}, {"y": -y, "mask": longer, "fps": fps})
+    assert [half["y"].shape for half in halves] == [(2, 3, 1)] * 2
+    assert halves[0]["mask"].tolist() == [[1, 0, 0], [1, 1, 0]] and halves[1]["mask"].tolist() == [[1, 0, 1], [1, 0, 0]]
+    assert torch.equal(halves[1]["y"], -y[:, :3]) and halves[0]["fps"] is fps
+
+
+def test_without_a_mask_all_tokens_count():
+    conditioning, null = without_padding({"y": Y, "fps": FPS}, {"y": Y - 1})
+    assert conditioning["y"] is Y and torch.equal(null["y"], Y - 1)
+    assert without_padding({}, {}) == ({}, {})
+    conditioning, null = without_padding({"y": Y, "mask": torch.ones(2, 1)}, {})
+    assert conditioning["y"].shape == Y.shape and null == {}

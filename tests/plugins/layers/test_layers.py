@@ -159,3 +159,17 @@ def test_a_dropped_caption_is_the_null_caption_before_it_is_projected() -> None:
     out = embedder(y, torch.tensor([True, False]))
     torch.testing.assert_close(out[0], embedder.y_proj(embedder.y_embedding))
     torch.testing.assert_close(out[1], embedder.y_proj(y[1]))
+
+
+def test_keys_and_values_of_captions_are_worked_out_once_for_all_blocks() -> None:
+    blocks = [torch.nn.ModuleDict({"cross_attn": CrossAttention(12, 3)}) for _ in range(2)]
+    tokens, mask, h = torch.randn(2, 5, 12), torch.tensor([[1, 1, 0, 0, 0], [1, 0, 1, 0, 0]]), torch.randn(2, 7, 12)
+    kept = captions.for_blocks({"text": tokens, "mask": mask}, blocks)
+    assert kept["text"].shape == (2, 2, 5, 24) and kept["mask"] is mask
+    plain = captions.text(*captions.trimmed(tokens, mask), clips=2)
+    for_blocks = captions.text(*captions.trimmed(kept["text"], mask), clips=2)
+    assert for_blocks.tokens.shape == (2, 2, 3, 24)
+    for number, block in enumerate(blocks):
+        layer = block["cross_attn"]
+        expected = layer(h, *plain.of_block(number))
+        torch.testing.assert_close(layer(h, *for_blocks.of_block(number)), expected, rtol=0, atol=1e-6)

@@ -11,6 +11,6 @@
 Only `masks` and `placement` import torch; a recipe is checked without it.
 """
 
-from vidgen.conditioning.arguments import conditioning_for, null_conditioning_for
+from vidgen.conditioning.arguments import conditioning_for, null_conditioning_for, without_padding
 
-__all__ = ["conditioning_for", "null_conditioning_for"]
+__all__ = ["conditioning_for", "null_conditioning_for", "without_padding"]

@@ -30,3 +30,20 @@ def null_conditioning_for(
     device = next(iter(conditioning.values())).device
     encoded = {key: value.to(device) for key, value in text_encoder.encode(negative).items()}
     return {**conditioning, **conditioning_for(model, encoded)}
+
+
+def without_padding(
+    conditioning: "Mapping[str, Tensor]", null: "Mapping[str, Tensor]"
+) -> "tuple[dict[str, Tensor], dict[str, Tensor]]":
+    """Both halves of guidance without the caption tokens at the end that count in no caption of either; predictions are
+    the same, within rounding. Where the model takes no `mask`, all tokens count. null: may be empty. Waits for a device
+    once."""
+    masks = [half["mask"] for half in (conditioning, null) if "mask" in half]
+    if not masks:
+        return dict(conditioning), dict(null)
+    used = max(int(mask.any(dim=0).nonzero().max()) for mask in masks) + 1
+    return _cut(conditioning, used), _cut(null, used)
+
+
+def _cut(half: "Mapping[str, Tensor]", used: int) -> "dict[str, Tensor]":
+    return {key: value[:, :used] if key in ("y", "mask") else value for key, value in half.items()}

@@ -7,7 +7,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from vidgen.conditioning import conditioning_for, null_conditioning_for
+from vidgen.conditioning import conditioning_for, null_conditioning_for, without_padding
 from vidgen.conditioning.latent_time import LatentTime
 from vidgen.conditioning.long_video import carried, dropped_frames, total_frames
 from vidgen.conditioning.placement import place
@@ -102,6 +102,7 @@ class Generation:
             conditioning = conditioning_for(parts.model, known)
             negative = [task.negative or "" for task in tasks] if tasks[0].negative is not None else None
             null = null_conditioning_for(parts.model, self.texts, conditioning, negative)
+            conditioning, null = without_padding(conditioning, null)
             with self._cached() as step_done:
                 return parts.scheduler.sample(
                     parts.model,

@@ -69,6 +69,7 @@ class Offload:
     def __init__(self, model: Any, carrier: Carrier) -> None:
         self._carrier = carrier
         model.requires_grad_(False)  # autocast would keep a copy of every weight that may be trained
+        model.encode_text = dict  # blocks may have a share in it, and are not there before their turn
         blocks = list(model.repeated_blocks())
         self._weights = [list(chain(block.parameters(), block.buffers())) for block in blocks]
         self._waiting = [[carrier.kept(weight.data) for weight in weights] for weights in self._weights]

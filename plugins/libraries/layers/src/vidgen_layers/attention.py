@@ -3,7 +3,9 @@
 Letters: B sequences, N tokens, M tokens of all sequences, L caption tokens, K heads, E head width, D = K E.
 """
 
-from torch import Tensor
+from collections.abc import Iterable
+
+from torch import Tensor, nn
 from vidgen.attention import AttentionLayer, Backend, KeyMask, Segments
 
 from vidgen_layers.layers import RMSNorm
@@ -60,13 +62,23 @@ class CrossAttention(AttentionLayer):
         self.proj = Linear(width, width)
 
     def forward(self, h: Tensor, text: Tensor, keys: KeyMask | None) -> Tensor:
-        """h: (B, N, D); text: (B, L, D); keys: the caption tokens that count, None: all. Returns (B, N, D)."""
+        """h: (B, N, D). text: (B, L, D), or (B, L, 2 D) of `keys_values`. keys: the caption tokens that count, None:
+        all. Returns (B, N, D)."""
         q = self.q_linear(h).unflatten(2, (self.heads, -1)).transpose(1, 2)
-        k, v = self.kv_linear(text).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        k, v = self.keys_values(text).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return self.proj(self.backend(q, k, v, keys).transpose(1, 2).flatten(2))
 
     def packed(self, h: Tensor, text: Tensor, segments: Segments) -> Tensor:
-        """As `forward`, for clips one behind the other. h: (M, D); text: (B, L, D). Returns (M, D)."""
+        """As `forward`, for clips one behind the other. h: (M, D). Returns (M, D)."""
         q = self.q_linear(h).unflatten(1, (self.heads, -1))
-        k, v = self.kv_linear(text).flatten(0, 1).unflatten(1, (2, self.heads, -1)).unbind(1)
+        k, v = self.keys_values(text).flatten(0, 1).unflatten(1, (2, self.heads, -1)).unbind(1)
         return self.proj(self.attend_packed(q, k, v, segments).flatten(1))
+
+    def keys_values(self, text: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, 2 D), which depend on the caption alone; those that are worked out already stay."""
+        return text if text.shape[2] == self.kv_linear.out_features else self.kv_linear(text)
+
+
+def cross_attentions(blocks: Iterable[nn.Module]) -> list[CrossAttention]:
+    """The layers by which blocks look at captions, in order."""
+    return [layer for block in blocks for layer in block.modules() if isinstance(layer, CrossAttention)]

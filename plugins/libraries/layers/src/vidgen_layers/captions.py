@@ -3,20 +3,27 @@
 Letters: B clips, N caption tokens, D width.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from vidgen.attention import KeyMask, key_mask
 
 from vidgen_layers import checks
+from vidgen_layers.attention import cross_attentions
 
 
 class Text(NamedTuple):
-    """Projected captions as every block reads them. tokens: (B, N, D). keys: which count; None: all."""
+    """Projected captions as blocks read them. tokens: (B, N, D), or (B, G, N, 2 D): the keys and values of each of G
+    blocks, worked out before. keys: which count; None: all."""
 
     tokens: Tensor
     keys: KeyMask | None
+
+    def of_block(self, number: int) -> "Text":
+        """As one block reads them."""
+        return self if self.tokens.ndim == 3 else Text(self.tokens[:, number], self.keys)
 
 
 def flat_captions(y: Tensor) -> Tensor:
@@ -41,16 +48,23 @@ def dropped(drop: Tensor | None, clips: int, rate: float, device: torch.device) 
 
 
 def trimmed(y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """y: (B, N, C) and mask: (B', N) without the tokens at the end that count in no caption; the model's result is the
-    same. Only where the mask lies on the CPU: elsewhere looking would stop the device."""
+    """y: (B, ..., N, C) and mask: (B', N) without the tokens at the end that count in no caption; the model's result is
+    the same. Only where the mask lies on the CPU: elsewhere looking would stop the device."""
     if mask is None or mask.device.type != "cpu":
         return y, mask
     used = int(mask.bool().any(0).numpy().nonzero()[0].max(initial=0)) + 1
-    return y[:, :used], mask[:, :used]
+    return y[..., :used, :], mask[:, :used]
+
+
+def for_blocks(encoded: Mapping[str, Tensor], blocks: Iterable[nn.Module]) -> dict[str, Tensor]:
+    """The conditioning with what each of G blocks makes of `text`, (B, N, D), in its place: keys and values, (B, G, N,
+    2 D)."""
+    kept = [layer.keys_values(encoded["text"]) for layer in cross_attentions(blocks)]
+    return {**encoded, "text": torch.stack(kept, dim=1)}
 
 
 def text(tokens: Tensor, mask: Tensor | None, clips: int) -> Text:
-    """tokens: (B, N, D), projected. mask: (B', N), not 0 where a token counts, B' divides B."""
+    """tokens: see `Text`. mask: (B', N), not 0 where a token counts, B' divides B."""
     return Text(tokens, None if mask is None else key_mask(mask, clips))
 
 

@@ -87,14 +87,15 @@ class CaptionEmbedder(nn.Module):
         dropout: float,
     ) -> Text:
         """Captions ready for the blocks, from features `y` (B, N, C) or (B, 1, N, C), or projected before (`text`,
-        (B, N, D)). Padding that no caption needs is cut off. drop: (B,) bool; without it, in training mode, each
-        caption is dropped with probability `dropout`.
+        (B, N, D), or (B, G, N, 2 D) of `captions.for_blocks`). Padding that no caption needs is cut off. drop: (B,)
+        bool; without it, in training mode, each caption is dropped with probability `dropout`.
 
         Raises: UserError, when shapes do not fit.
         """
         mask = captions.flat_mask(mask)
         if text is not None:
-            checks.check_caption(text, mask, clips=clips, width=self.y_proj.fc2.out_features)
+            width, whole = self.y_proj.fc2.out_features, text.ndim == 3
+            checks.check_caption(text if whole else text[:, 0], mask, clips=clips, width=width if whole else 2 * width)
             return captions.text(*captions.trimmed(text, mask), clips)
         if y is None:
             raise UserError("the model got no caption: give y, or text from encode_text")

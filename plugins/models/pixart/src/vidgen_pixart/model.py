@@ -16,7 +16,7 @@ from vidgen import UserError
 from vidgen.interfaces import Context
 from vidgen.mesh import ALONE, TokenGroup
 from vidgen.weights import State
-from vidgen_layers import checks
+from vidgen_layers import captions, checks
 from vidgen_layers.attention import CrossAttention, SelfAttention
 from vidgen_layers.captions import Text
 from vidgen_layers.checks import Size3, Widths
@@ -142,18 +142,19 @@ class PixArt(nn.Module):
                 (height, width), ar = data_info["hw"].unbind(1), data_info["ar"]
             t = t + self._size_vector(height, width, ar, t)
         clips = Sequences(length=prod(grid), tokens=self.tokens)
-        patches = clips.part(self.x_embedder.numbers(x.to(dtype)).flatten(1, 2))
-        h = (self.x_embedder.embed(patches) + clips.part(self._positions(grid)))[:, None]
+        h = self.x_embedder(x.to(dtype), lambda patches: clips.part(patches.flatten(1, 2)))
+        h = (h + clips.part(self._positions(grid)))[:, None]
         condition = self.t_block(t)[:, None]
         groups = self._key_groups(grid)
         for i, block in enumerate(self.blocks):
-            h = block(h, caption, condition, groups if i in self.compressed else None, clips)
+            h = block(h, caption.of_block(i), condition, groups if i in self.compressed else None, clips)
         patches = clips.whole(self.final_layer(h, t)[:, 0]).unflatten(1, (grid[0], -1))
         return unpatch(patches, self.patch_size, grid[1]).float()
 
     def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same conditioning with `y` projected once, as `text`; `forward` takes either, with equal results."""
-        return self.y_embedder.encode_text(conditioning)
+        """The same conditioning with the keys and values that each block makes of `y`, as `text`; `forward` takes
+        either, with equal results."""
+        return captions.for_blocks(self.y_embedder.encode_text(conditioning), self.repeated_blocks())
 
     def null_conditioning(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The same with the null caption in place of `y`; the mask stays that of the real caption, as in training.

@@ -30,6 +30,10 @@ class PackedText(NamedTuple):
     tokens: Tensor
     segments: Segments
 
+    def of_block(self, number: int) -> "PackedText":
+        """As one block reads them."""
+        return self if self.tokens.ndim == 3 else PackedText(self.tokens[:, number], self.segments)
+
 
 Captions = Text | PackedText
 
@@ -103,7 +107,7 @@ class Grid:
 
     def embedded(self, embed: PatchEmbed, x: Tensor) -> Tensor:
         """See `Layout`."""
-        return embed.embed(self.grid.part(embed.numbers(pad_to_patches(x, embed.patch))))
+        return embed(pad_to_patches(x, embed.patch), self.grid.part)
 
     def latents(self, patches: Tensor, x: Tensor, patch: Size3) -> Tensor:
         """See `Layout`."""
@@ -185,7 +189,7 @@ class Packed:
     def embedded(self, embed: PatchEmbed, x: Tensor) -> Tensor:
         """See `Layout`."""
         alone = torch.where(self.valid[:, None], x, 0)
-        return embed.embed(embed.numbers(pad_to_patches(alone, embed.patch)).flatten(0, 2)[self.places.place])
+        return embed(pad_to_patches(alone, embed.patch), lambda patches: patches.flatten(0, 2)[self.places.place])
 
     def latents(self, patches: Tensor, x: Tensor, patch: Size3) -> Tensor:
         """See `Layout`; zeros behind clips."""
@@ -198,7 +202,7 @@ class Packed:
     def text(self, text: Text) -> PackedText:
         """See `Layout`."""
         mask = None if text.keys is None else text.keys.valid[:, 0, 0]
-        return PackedText(text.tokens, self.places.to_captions(text.tokens.shape[1], mask))
+        return PackedText(text.tokens, self.places.to_captions(text.tokens.shape[-2], mask))
 
     def by_frame(self, noised: Tensor, given: Callable[[], Tensor]) -> Tensor:
         """See `Layout`: (B, R D), or those of noised frames and then those of given ones, (2 B, R D)."""
@@ -263,7 +267,7 @@ class SharedPacked(Packed):
         first, counts = self.whole.clips_of(self.tokens)
         clips = slice(first, first + len(counts))
         mask = None if text.keys is None else text.keys.valid[clips, 0, 0]
-        lengths = [(1, count, text.tokens.shape[1]) for count in counts]
+        lengths = [(1, count, text.tokens.shape[-2]) for count in counts]
         return PackedText(text.tokens[clips], segments(lengths, text.tokens.device, mask))
 
     def rotation(self, rotation: Rotation) -> Rotation:

@@ -125,7 +125,7 @@ class STDiT(Trunk):
         clip_gate = layout.of_clips(clip_t.unflatten(1, (6, -1))[:, GATE])
         positions = layout.of_frames(self.pos_embed_temporal[0])
         for i, block in enumerate(self.blocks):
-            h = block(h, caption, frame_t, clip_gate, positions if i == 0 else None, layout)
+            h = block(h, caption.of_block(i), frame_t, clip_gate, positions if i == 0 else None, layout)
         return layout.latents(layout.finished(self.final_layer, h, t, t0), x, self.patch_size).float()
 
     def repeated_blocks(self) -> Sequence[nn.Module]:

@@ -128,8 +128,8 @@ class STDiT2(SizedTrunk):
         frame_t = layout.by_frame(self.t_block(t + of_size), lambda: self.t_block(t0 + of_size))
         frame_time = layout.by_frame(self.t_block_temp(t + of_length), lambda: self.t_block_temp(t0 + of_length))
         rotation = layout.rotation(self.rope(grid[0]))
-        for block in self.blocks:
-            h = block(h, caption, frame_t, frame_time, rotation, layout)
+        for i, block in enumerate(self.blocks):
+            h = block(h, caption.of_block(i), frame_t, frame_time, rotation, layout)
         # Given frames are told the size here, noised ones are not: the published weights were trained so.
         return layout.latents(layout.finished(self.final_layer, h, t, t0 + of_size), x, self.patch_size).float()
 

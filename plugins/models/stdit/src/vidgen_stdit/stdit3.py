@@ -136,13 +136,13 @@ class STDiT3(SizedTrunk):
         t, t0 = (time + of_rate for time in self.times(timestep))
         frame_t = layout.by_frame(self.t_block(t), lambda: self.t_block(t0))
         rotation = layout.rotation(self.rope(grid[0]))
-        for spatial, temporal in zip(self.spatial_blocks, self.temporal_blocks, strict=True):
-            h = temporal(spatial(h, caption, frame_t, layout), caption, frame_t, layout, rotation)
+        for i, (spatial, temporal) in enumerate(zip(self.spatial_blocks, self.temporal_blocks, strict=True)):
+            h = spatial(h, caption.of_block(2 * i), frame_t, layout)
+            h = temporal(h, caption.of_block(2 * i + 1), frame_t, layout, rotation)
         return layout.latents(layout.finished(self.final_layer, h, t, t0), x, self.patch_size).float()
 
     def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same conditioning with `y` projected once, as `text`; `forward` takes either, with equal results. With
-        skip_y_embedder nothing is left to do."""
+        """See `Trunk`. With skip_y_embedder nothing is left to do."""
         return dict(conditioning) if self.packed else super().encode_text(conditioning)
 
     def null_conditioning(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor] | None:

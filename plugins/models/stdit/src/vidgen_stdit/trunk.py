@@ -4,7 +4,7 @@ Letters: B clips, C latent channels, t patches along time, S tokens of one frame
 tokens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from math import prod
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from vidgen.mesh import ALONE, TokenGroup
+from vidgen_layers import captions
 from vidgen_layers.checks import Size3, Widths
 from vidgen_layers.embedders import CaptionEmbedder, NumberEmbedder
 from vidgen_layers.initialise import Fill, constant, freeze, normal, uniform, xavier, zero
@@ -71,9 +72,14 @@ class Trunk(nn.Module):
         zeros = torch.zeros_like(timestep[:1], dtype=self.dtype)
         return self.t_embedder(timestep.to(self.dtype)), self.t_embedder(zeros)
 
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        """See `vidgen.interfaces.Model`."""
+        raise NotImplementedError
+
     def encode_text(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same conditioning with `y` projected once, as `text`; `forward` takes either, with equal results."""
-        return self.y_embedder.encode_text(conditioning)
+        """The same conditioning with the keys and values that each block makes of `y`, as `text`; `forward` takes
+        either, with equal results."""
+        return captions.for_blocks(self.y_embedder.encode_text(conditioning), self.repeated_blocks())
 
     def null_conditioning(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """The same with the null caption in place of `y`; the mask stays that of the real caption, as in training.
