@@ -50,7 +50,7 @@ OFFERS = Registry.discover().offers()
 OF_FILES = {"t5", "clip", "causal-lm"}
 """Made of files alone; their own tests make some and try them."""
 
-OF_GPUS = {"colossalai/zero2", "colossalai/zero2-seq"}
+OF_GPUS = {"colossalai/zero2", "colossalai/zero2-seq", "fp8"}
 """Refuse to be anywhere else; tests/gpu tries them."""
 
 LARGE = {offer.component.name for offer in OFFERS if offer.kind == "model" and "/" in offer.component.name}

@@ -51,6 +51,9 @@ DETAILS: Mapping[str, Kind] = {
         recipe="sample: {step_cache: {type: $name, every: 2}}",
         summary="predictions that are used for several steps",
     ),
+    "adapter": Kind(
+        module="adapter", recipe="adapters: [{type: $name, pattern: 'blocks.*'}]", summary="training of biases alone"
+    ),
     "dataset": Kind(
         module="dataset",
         dependencies=("numpy>=1.26", "pillow>=10.3", "pyarrow>=16", "torch>=2.10"),

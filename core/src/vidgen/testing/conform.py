@@ -13,7 +13,7 @@ from vidgen.errors import RecipeError
 from vidgen.hookspecs import KINDS
 from vidgen.interfaces import Context
 from vidgen.registry import Registry
-from vidgen.testing import data, encoders, models, options, refiners, runs, schedulers, step_caches
+from vidgen.testing import adapters, data, encoders, models, options, refiners, runs, schedulers, step_caches
 from vidgen.testing.subject import Subject
 from vidgen.testing.tiny import tiny_context
 
@@ -24,6 +24,7 @@ CHECKS: Mapping[str, tuple[Callable[[Subject], Iterator[str]], ...]] = {
     "autoencoder": encoders.AUTOENCODER,
     "scheduler": schedulers.SCHEDULER,
     "step_cache": step_caches.STEP_CACHE,
+    "adapter": adapters.ADAPTER,
     "dataset": data.DATASET,
     "bucketer": data.BUCKETER,
     "parallel": runs.PARALLEL,

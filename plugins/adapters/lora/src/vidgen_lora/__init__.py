@@ -34,7 +34,7 @@ class LoraOptions:
     )
     from_pretrained: str | None = option(
         None,
-        "A run, a checkpoint or a folder of peft's form, or a Hugging Face id, to begin with: gives rank, targets, bias "
+        "A run, a checkpoint, a folder of peft's form or a Hugging Face id to begin with: gives rank, targets, bias "
         "and alpha, too.",
         validator=optional(min_len(1)),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
-from torch import Tensor, nn
+from torch import nn
 from vidgen.attention import AttentionLayer
 from vidgen.errors import UserError
 from vidgen.interfaces import Context

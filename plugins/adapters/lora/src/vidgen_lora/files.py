@@ -1,4 +1,4 @@
-"""Adapters of peft's form on disk: tensors with a configuration beside them, from peft itself or a vidgen checkpoint."""
+"""Adapters of peft's form on disk, from peft itself or a checkpoint: tensors with a configuration beside them."""
 
 import json
 import re
@@ -20,8 +20,9 @@ CONFIG = "adapter_config.json"
 
 @frozen(kw_only=True)
 class Pretrained:
-    """What a folder holds. ranks: of each adapted layer. biases: layers whose bias was trained, too. alpha: what is added
-    is scaled by alpha / rank, or by alpha / sqrt(rank) where `by_root`. state: all tensors, by their names in the file.
+    """What a folder holds. ranks: of each adapted layer. biases: layers whose bias was trained, too. alpha: what is
+    added is scaled by alpha / rank, or by alpha / sqrt(rank) where `by_root`. state: all tensors, by their names in the
+    file.
     """
 
     folder: Path
