@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -53,6 +54,23 @@ class Encoding:
             if self._writes:
                 self._keep(batch, latents, texts)
             return self._joined(latents, texts)
+
+    def without_captions(self, text: Mapping[str, Tensor], dropped: Tensor) -> dict[str, Tensor]:
+        """The encoding of the empty text in place of some captions', for models without a null caption of their own.
+
+        text: of a batch, (B, ...) each. dropped: (B,) bool.
+        """
+        return {
+            name: torch.where(dropped.view(-1, *[1] * (value.ndim - 1)), self._empty_text[name].to(value), value)
+            for name, value in text.items()
+        }
+
+    @cached_property
+    def _empty_text(self) -> dict[str, Tensor]:
+        """(1, ...) each; worked out when first asked for."""
+        with torch.no_grad(), self._encoders.parallel.autocast():
+            found: dict[str, Tensor] = self._encoders.text_encoder.encode([""])
+        return found
 
     def seconds(self) -> float:
         """Spent here since last asked."""

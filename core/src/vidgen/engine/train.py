@@ -179,10 +179,11 @@ class Training:
         draws = Draws(self.recipe.seed, [(batch.epoch, row) for row in batch.rows])
         sizes = {key: value.to(device) for key, value in batch.numbers().items()}
         encoded = self.encoding(batch)
-        told = {"drop_caption": draws.uniform("drop caption", device=device) < self.model.caption_dropout}
-        if encoded.valid is not None:
-            told["valid"] = encoded.valid
-        conditioning = conditioning_for(self.model, sizes, encoded.text, told)
+        dropped, text = draws.uniform("drop caption", device=device) < self.model.caption_dropout, encoded.text
+        if self._drops_texts:
+            text = self.encoding.without_captions(text, dropped)
+        told = {"drop_caption": dropped, **({} if encoded.valid is None else {"valid": encoded.valid})}
+        conditioning = conditioning_for(self.model, sizes, text, told)
         mask = self._given_frames(batch, draws, encoded.x)
         # Layers that draw for themselves (dropout, drop path) do so from the global generator: address that, too.
         torch.manual_seed(address(self.recipe.seed, "layers", self.step, self.parallel.rank))
@@ -190,6 +191,11 @@ class Training:
             return parts.scheduler.training_losses(
                 self.model, encoded.x, conditioning, draws=draws, mask=mask, valid=encoded.valid, sizes=sizes
             )
+
+    @property
+    def _drops_texts(self) -> bool:
+        """Whether the model has no null caption, and learns what the empty text is instead."""
+        return self.model.caption_dropout > 0 and "drop_caption" not in self.model.conditioning
 
     def _given_frames(self, batch: Batch, draws: Draws, x: Tensor) -> Tensor | None:
         """Which latent frames are learned, (B, T) bool on the device; None where all are."""
