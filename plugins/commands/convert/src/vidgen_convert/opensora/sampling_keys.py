@@ -7,7 +7,7 @@ from vidgen_convert.opensora.scheduler_keys import SCHEDULER
 from vidgen_convert.opensora.training_keys import SIZES
 from vidgen_convert.rule import Table, needless, none, same, step, to
 
-REFINE = "prompts are sampled as they are written"
+REFINE = "name a model on this machine: prompt_refiner: {type: causal-lm, from_pretrained: FOLDER}"
 
 SAMPLING: Table = {
     **MODEL,
