@@ -3,6 +3,8 @@
 Letters: B clips, C latent channels, T H W latent frames/rows/columns, t h w the same counted in patches, D width.
 """
 
+from collections.abc import Callable
+
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -21,18 +23,12 @@ class PatchEmbed(nn.Module):
         self.patch = patch
         self.proj = nn.Conv3d(channels, width, kernel_size=patch, stride=patch)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, t, h w, D)."""
-        return self.embed(self.numbers(x))
-
-    def numbers(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> the latents of each patch, (B, t, h w, C pt ph pw)."""
+    def forward(self, x: Tensor, choose: Callable[[Tensor], Tensor] = lambda patches: patches) -> Tensor:
+        """(B, C, T, H, W) -> (B, t, h w, D). choose: takes those patches (B, t, h w, C pt ph pw) that are wanted, and
+        lays them as they are wanted: (..., C pt ph pw) -> (..., D)."""
         pt, ph, pw = self.patch
-        return rearrange(x, "b c (t pt) (h ph) (w pw) -> b t (h w) (c pt ph pw)", pt=pt, ph=ph, pw=pw)
-
-    def embed(self, patches: Tensor) -> Tensor:
-        """(..., C pt ph pw) -> (..., D)."""
-        return linear(patches, self.proj.weight.flatten(1), self.proj.bias)
+        patches = rearrange(x, "b c (t pt) (h ph) (w pw) -> b t (h w) (c pt ph pw)", pt=pt, ph=ph, pw=pw)
+        return linear(choose(patches), self.proj.weight.flatten(1), self.proj.bias)
 
 
 def token_grid(size: Size3, patch: Size3) -> Size3:

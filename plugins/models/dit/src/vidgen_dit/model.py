@@ -74,8 +74,8 @@ class DiT(VideoDiT):
         c = self.y_embedder.vector(y, mask, drop_caption, text, clips=len(x))
         c = c + self.t_embedder(timestep)
         clips = Sequences(length=prod(self.grid), tokens=self.tokens)
-        patches = clips.part(self.x_embedder.numbers(x.to(self.dtype)).flatten(1, 2))
-        h = self.x_embedder.embed(patches) + clips.part(self._positions())
+        h = self.x_embedder(x.to(self.dtype), lambda patches: clips.part(patches.flatten(1, 2)))
+        h = h + clips.part(self._positions())
         for block in self.blocks:
             h = block(h, c, clips)
         tokens = clips.whole(self.final_layer(h, c)).unflatten(1, (self.grid[0], -1))

@@ -72,8 +72,7 @@ class Latte(VideoDiT):
         t = self.t_embedder(timestep)
         c = t if self.embedder is None else t + self.embedder.vector(y, mask, drop_caption, text, clips=len(x))
         grid = shared_grid(self.tokens, self.grid[0], self.grid[1] * self.grid[2])
-        patches = grid.part(self.x_embedder.numbers(x.to(self.dtype)))
-        h = self.x_embedder.embed(patches) + grid.space.part(self.pos_embed_spatial)
+        h = self.x_embedder(x.to(self.dtype), grid.part) + grid.space.part(self.pos_embed_spatial)
         among = WithinFrames(grid=grid), AcrossFrames(grid=grid)
         for i, block in enumerate(self.blocks):
             if i == 1:  # before the first temporal block, and nowhere else
