@@ -5,15 +5,25 @@ import os
 import pickle
 import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PATIENCE = 240  # seconds for all ranks to answer
 PRELOADED = ["vidgen.mesh", "vidgen.engine.train", "vidgen.weights.shards", "vidgen_zero.engine"]
 """What takes seconds to import, once for all ranks of a session."""
+
+
+class Rank(NamedTuple):
+    """A process, and the connection that its answer comes by."""
+
+    pid: int
+    answers: Connection
+    process: BaseProcess
 
 
 def on_ranks(function: Callable[..., Any], size: int, *arguments: Any) -> list[Any]:
@@ -22,22 +32,29 @@ def on_ranks(function: Callable[..., Any], size: int, *arguments: Any) -> list[A
     function: of a module's top level. Arguments and results are pickled: plain data and CPU tensors.
     Raises: AssertionError, with the first rank's traceback, when one fails or gives no answer.
     """
+    with started(function, size, *arguments) as processes:
+        return [_answer(rank, process.answers) for rank, process in enumerate(processes)]
+
+
+@contextmanager
+def started(function: Callable[..., Any], size: int, *arguments: Any) -> Iterator[list["Rank"]]:
+    """As `on_ranks`, without waiting for answers. At the end the ranks have a few seconds to end by themselves."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     where = (function.__code__.co_filename, function.__name__)
-    port, started = _free_port(), []
+    port, ranks = _free_port(), []
     for rank in range(size):
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_rank, args=(theirs, rank, size, port, where, arguments), daemon=True)
         process.start()
         theirs.close()
-        started.append((process, ours))
+        ranks.append(Rank(process.pid or 0, ours, process))
     try:
-        return [_answer(rank, connection) for rank, (_, connection) in enumerate(started)]
+        yield ranks
     finally:
-        for process, _ in started:
-            process.join(timeout=5)
-            process.kill()
+        for rank in ranks:
+            rank.process.join(timeout=5)
+            rank.process.kill()
 
 
 def _answer(rank: int, connection: Connection) -> Any:

@@ -25,7 +25,8 @@ from torch.nn.functional import pad
 
 from vidgen.errors import RunError, UserError
 
-PATIENCE = timedelta(minutes=5)  # for ranks to appear, and for one of them to answer
+PATIENCE = timedelta(minutes=5)  # for ranks to appear
+LONGEST = timedelta(days=1)  # that a rank may let others wait, writing or sampling; steps have a watchdog
 
 
 @frozen(kw_only=True, eq=False)
@@ -154,7 +155,8 @@ class World:
         count, mine = self.size // size, self.rank // size
         if size == 1:
             return ALONE, mine, count
-        groups = [dist.new_group(list(range(first, first + size))) for first in range(0, self.size, size)]
+        members = [list(range(first, first + size)) for first in range(0, self.size, size)]
+        groups = [dist.new_group(ranks, timeout=LONGEST) for ranks in members]
         return TokenGroup(rank=self.rank % size, size=size, group=groups[mine]), mine, count
 
     def check_same(self, what: str, text: str) -> None:
@@ -188,17 +190,20 @@ def ranks_of(environment: Mapping[str, str]) -> tuple[int, int, int]:
     return rank, size, int(environment.get("LOCAL_RANK", "0"))
 
 
-def connect(device: torch.device, environment: Mapping[str, str] = os.environ) -> World:
+def connect(
+    device: torch.device, environment: Mapping[str, str] = os.environ, *, patience: timedelta = PATIENCE
+) -> World:
     """Join the ranks that a launcher started, and see that all can be reached. With one process, a group of its own.
 
-    Raises: UserError, RunError.
+    patience: how long ranks may take to appear. Raises: UserError, RunError.
     """
     rank, size, local_rank = ranks_of(environment)
     store = dist.HashStore() if size == 1 else _store(rank, size, environment)
+    _await_all(store, rank, size, patience)
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(
-            backend, store=dist.PrefixStore("torch", store), rank=rank, world_size=size, timeout=PATIENCE
+            backend, store=dist.PrefixStore("torch", store), rank=rank, world_size=size, timeout=LONGEST
         )
         atexit.register(_disconnect)
     _smoke_test(device, rank, size)
@@ -212,6 +217,19 @@ def _store(rank: int, size: int, environment: Mapping[str, str]) -> Any:
         return dist.TCPStore(host, port, size, is_master=serves, timeout=PATIENCE, wait_for_workers=False)
     except (dist.DistError, RuntimeError) as error:
         raise RunError(f"rank {rank} cannot reach rank 0 at {host}:{port}: {error}") from error
+
+
+def _await_all(store: Any, rank: int, size: int, patience: timedelta) -> None:
+    """Raises: RunError, naming the ranks that do not appear."""
+    store.set(f"here/{rank}", "")
+    try:
+        store.wait([f"here/{other}" for other in range(size)], patience)
+    except (dist.DistError, RuntimeError) as error:
+        absent = [str(other) for other in range(size) if not store.check([f"here/{other}"])]
+        raise RunError(
+            f"rank {rank}: of {size} ranks {', '.join(absent)} did not appear within {patience.total_seconds():g} s. "
+            "Look at what they said last, and whether as many were started."
+        ) from error
 
 
 def _smoke_test(device: torch.device, rank: int, size: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from vidgen.mesh import World
+from vidgen.mesh import LONGEST, World
 
 
 class Agreement:
@@ -14,7 +14,7 @@ class Agreement:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._group = dist.new_group(backend="gloo") if world.size > 1 else None
+        self._group = dist.new_group(backend="gloo", timeout=LONGEST) if world.size > 1 else None
         self._asked: tuple[torch.Tensor, Any] | None = None
 
     def __call__(self, mine: bool) -> bool:

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
 from vidgen.engine.checkpoint import Saved, Snapshot, snapshot, write
-from vidgen.mesh import World
+from vidgen.mesh import LONGEST, World
 
 COPY = StagingOptions(
     use_pinned_memory=False, use_shared_memory=False, use_async_staging=False, use_non_blocking_copy=False
@@ -24,7 +24,7 @@ class Saver:
         self, outputs: Path, world: World, *, keep: int | None, background: bool, done: Callable[[Path, int], None]
     ) -> None:
         self._outputs, self._world, self._keep, self._done = outputs, world, keep, done
-        self._group = dist.new_group(backend="gloo") if world.store is not None else None
+        self._group = dist.new_group(backend="gloo", timeout=LONGEST) if world.store is not None else None
         self._thread = ThreadPoolExecutor(1, "checkpoint") if background else None
         self._stager = DefaultStager(COPY) if background else None
         self._writing: tuple[Future[Path], int] | None = None

@@ -101,8 +101,10 @@ class Zero:
         return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
 
     def backward(self, loss: Tensor, *, last: bool = True) -> None:
-        """See `interfaces.Parallel`. Nothing is sent before the last of an accumulation."""
+        """See `interfaces.Parallel`. Gradients are not sent before the last of an accumulation, and weights that need
+        not be shared out in between are gathered once for all of it."""
         self._model.set_requires_gradient_sync(last)
+        self._model.set_reshard_after_backward(last or self.stage == "zero3")
         self._scaler.scale(loss).backward()
 
     def step(self, max_norm: float) -> Tensor:
