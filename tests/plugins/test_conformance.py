@@ -28,7 +28,7 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
     **{("autoencoder", name): PIPELINE for name in ("OpenSoraVAE_V1_2", "VideoAutoencoderPipeline")},
     **{("autoencoder", name): BY_WAVELETS for name in ("WFVAE", "WFVAE-8dim", "WFVAE-4dim")},
     ("scheduler", "diffusers/PNDMScheduler"): {"config": {"skip_prk_steps": True}},
-    **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("STDiT", "DiT", "Latte")},
+    **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("STDiT", "DiT", "Latte", "Latte-1")},
     **{("model", f"PixArt{name}"): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("", "MS", "_Sigma")},
     **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 2} for name in ("STDiT2", "STDiT3")},
     **{("model", f"OpenSora{name}_v1_3"): OPENSORA_PLAN for name in ("T2V", "Inpaint")},

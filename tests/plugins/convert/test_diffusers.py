@@ -118,3 +118,36 @@ def test_a_pixart_of_diffusers_predicts_the_same_here(here: Path, weigh: Weigh) 
     assert done.status == 0, done.err
     assert "no null caption" in done.err
     assert_equal_pixarts(build("model", "PixArt", from_pretrained=str(here / "mine")).eval(), theirs, side=8)
+
+
+LATTE = {
+    "hidden_size": 24,
+    "depth": 2,
+    "num_heads": 3,
+    "in_channels": 3,
+    "input_size": [5, 6, 6],
+    "caption_channels": 7,
+}
+
+
+@torch.no_grad()
+def assert_equal_lattes(ours: nn.Module, theirs: nn.Module) -> None:
+    x, y = drawn(2, 3, 5, 6, 6, seed=1), drawn(2, 4, 7, seed=2)
+    wanted = theirs(x, timestep=TIMES[1:3], encoder_hidden_states=y).sample
+    assert wanted.abs().max() > 0.5
+    torch.testing.assert_close(ours(x, TIMES[1:3], y), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_latte_1_predicts_the_same_in_diffusers_and_here_again(here: Path, weigh: Weigh) -> None:
+    ours = enliven(build("model", "Latte-1", **LATTE)).eval()
+    torch.save(ours.state_dict(), here / "latte1.pt")
+    sizes = [argument for key, value in LATTE.items() for argument in ("--set", f"{key}={value}")]
+    done = weigh("latte1.pt", "-o", "theirs", "--to", "diffusers", "--model", "Latte-1", *sizes)
+    assert done.status == 0, done.err
+    theirs = diffusers.LatteTransformer3DModel.from_pretrained(here / "theirs").eval()
+    assert_equal_lattes(ours, theirs)
+    shaken(theirs).save_pretrained(here / "shaken")
+    done = weigh("shaken", "-o", "mine", "--to", "vidgen")
+    assert done.status == 0, done.err
+    assert done.err.startswith("shaken: Latte-1\n")
+    assert_equal_lattes(build("model", "Latte-1", from_pretrained=str(here / "mine")).eval(), theirs)

@@ -35,8 +35,8 @@ PUBLISHED = {
         scheduler.type scheduler.num_sampling_steps scheduler.cfg_scale scheduler.cfg_channel
         scheduler.timestep_respacing scheduler.sample_method scheduler.use_timestep_transform
         scheduler.use_discrete_timesteps scheduler.loc scheduler.scale scheduler.transform_scale mask_ratios seed
-        outputs wandb epochs log_every ckpt_every load batch_size lr grad_clip weight_decay adam_eps ema_decay warmup_steps
-        start_from_scratch load_video_features load_text_features vae_out_channels text_encoder_output_dim
+        outputs wandb epochs log_every ckpt_every load batch_size lr grad_clip weight_decay adam_eps ema_decay
+        warmup_steps start_from_scratch load_video_features load_text_features vae_out_channels text_encoder_output_dim
         text_encoder_model_max_length save_text_features save_compressed_text_features bin_size log_time
         multi_resolution""",
     "search-batch-size": "bucket_config base base_step_time resolution",
@@ -46,8 +46,8 @@ PUBLISHED = {
         watermark llm_refine model.type vae.type text_encoder.num_classes scheduler.cfg_channel""",
     "train-autoencoder": """num_frames image_size dataset.type dataset.data_path dataset.num_frames
         dataset.frame_interval dataset.image_size num_workers dtype grad_checkpoint plugin model.type
-        model.freeze_vae_2d model.from_pretrained model.cal_loss model.vae_2d.type model.vae_2d.from_pretrained model.vae_2d.subfolder
-        model.vae_2d.local_files_only model.vae_temporal.type model.vae_temporal.from_pretrained mixed_strategy
+        model.freeze_vae_2d model.from_pretrained model.cal_loss model.vae_2d.type model.vae_2d.from_pretrained
+        model.vae_2d.subfolder model.vae_2d.local_files_only model.vae_temporal.type model.vae_temporal.from_pretrained mixed_strategy
         mixed_image_ratio use_real_rec_loss use_z_rec_loss use_image_identity_loss perceptual_loss_weight kl_loss_weight
         discriminator.type discriminator.from_pretrained discriminator.input_nc discriminator.n_layers
         discriminator.use_actnorm discriminator_factor discriminator_start generator_factor generator_loss_type

@@ -1,12 +1,13 @@
 """Latte: diffusion transformers of spatial and temporal blocks in turn (arXiv 2401.03048).
 
-Offers the model `Latte` (every size free) and the published sizes. Read whenever vidgen starts, so it holds only names
-and options; the network lives in `vidgen_latte.model`.
+Offers the models `Latte` (every size free) and its published sizes, and `Latte-1`, text to video. Read whenever vidgen
+starts, so it holds only names and options; the networks live in `vidgen_latte.model` and `.latte1`.
 """
 
 from collections.abc import Iterable
 
 from attrs import frozen
+from attrs.validators import and_, ge, gt, le
 from vidgen import Component, hookimpl, option
 from vidgen_layers.options import TransformerOptions
 from vidgen_layers.sizes import published_sizes
@@ -35,6 +36,23 @@ class LatteOptions(TransformerOptions):
     )
 
 
+@frozen(kw_only=True)
+class Latte1Options(TransformerOptions):
+    """Keys allowed beside `type: Latte-1`; the defaults are the released model's."""
+
+    input_size: tuple[int, int, int] | None = option(
+        None, "Latent frames, rows and columns of every clip; null: the recipe's, or [16, 64, 64] when built alone."
+    )
+    learn_sigma: bool = option(True, "Predict a variance too: twice in_channels come out.")
+    caption_channels: int | None = option(
+        None, "Width of the caption features; null: the text encoder's, or 4096 when built alone."
+    )
+    space_scale: float = option(1.0, "Divides rows and columns in the position table.", validator=gt(0))
+    class_dropout_prob: float = option(
+        0.1, "How often a training caption is replaced by the empty text, 0 to 1.", validator=and_(ge(0), le(1))
+    )
+
+
 @hookimpl
 def vidgen_models() -> Iterable[Component]:
     """List the models of this plugin."""
@@ -43,5 +61,11 @@ def vidgen_models() -> Iterable[Component]:
         summary="Latte, any size: fixed clip size, one caption vector or class, attention over space and time in turn.",
         options=LatteOptions,
         factory="vidgen_latte.model:build",
+    )
+    yield Component(
+        name="Latte-1",
+        summary="Latte-1, text to video: cross attention to captions; weights of diffusers' LatteTransformer3DModel.",
+        options=Latte1Options,
+        factory="vidgen_latte.latte1:build",
     )
     yield from published_sizes("Latte", LatteOptions, "vidgen_latte.model:build")

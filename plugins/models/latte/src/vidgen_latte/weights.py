@@ -21,8 +21,8 @@ def to_latte(state: State, own: State) -> Converted:
     if "adaln_single.linear.weight" in state or "temporal_transformer_blocks.0.scale_shift_table" in state:
         raise UserError(
             "these are weights of Latte-1 (diffusers' LatteTransformer3DModel), which is another network than this "
-            "Latte: it reads captions by cross attention and shares one modulation among its blocks. Use weights of "
-            "the class-conditional Latte, or a model of that kind"
+            "Latte: it reads captions by cross attention and shares one modulation among its blocks. Use type: "
+            "Latte-1, or weights of the class-conditional Latte"
         )
     fresh, dropped = unlike_condition(state, own)
     return Converted(
