@@ -7,6 +7,7 @@ are never dropped, and no frames are given.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -192,11 +193,12 @@ class HeldOut:
         table = self._dataset.table
         rows, assignment = held_out_rows(self._options, table.num_rows), bucketer.assign(table, 0)
         used = sorted({int(assignment.bucket[row]) for row in rows} - {-1})
+        why = Counter(assignment.reasons[assignment.reason[row]] for row in rows if assignment.bucket[row] < 0)
+        reasons = "; ".join(f"{count}: {reason}" for reason, count in why.items())
         if not used:
-            raise UserError(f"held_out: no bucket takes any of the rows {rows.start} to {rows.stop - 1}")
-        left_out = sum(int(assignment.bucket[row]) < 0 for row in rows)
-        if left_out:
-            LOG.warning("held_out: %d of %d rows are in no bucket, and are not measured", left_out, len(rows))
+            raise UserError(f"held_out: no bucket takes any of the {len(rows)} rows ({reasons})")
+        if why:
+            LOG.warning("held_out: %d of %d rows are in no bucket (%s)", why.total(), len(rows), reasons)
         asks = []
         for place, number in enumerate(used):
             bucket = assignment.buckets[number]
