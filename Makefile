@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 EMPTY :=
 SPACE := $(EMPTY) $(EMPTY)
 
-.PHONY: install demo test lint format release clean
+.PHONY: install demo test lint format site release clean
 
 install: $(STAMP)
 
@@ -35,6 +35,10 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The documentation as a site, in outputs/site.
+site: install
+	$(BIN)/mkdocs build
 
 # Wheels of all distributions in dist/, tried out in an environment of their own.
 release: install
