@@ -21,7 +21,7 @@ CLASSES = {"input_size": (5, 6, 6), "condition": "label_5"}
 
 def test_the_published_sizes_are_offered() -> None:
     published = {f"Latte-{size}/{patch}" for size in ("XL", "L", "B", "S") for patch in (2, 4, 8)}
-    assert set(COMPONENTS) == {"Latte", "Latte-XL/2x2"} | published
+    assert set(COMPONENTS) == {"Latte", "Latte-1", "Latte-XL/2x2"} | published
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("Latte-XL/2", 673_799_072), ("Latte-S/2", 32_519_840)])
