@@ -378,7 +378,8 @@ def test_a_default_reads_as_a_recipe_would_say_it():
     shown = {name: (kind, default) for name, kind, default, _ in rows(TrainRecipe)}
     assert shown["image_size"] == ("[int, int] | null", "null")
     assert shown["optimizer.betas"] == ("[float, float]", "[0.9, 0.999]")
-    assert shown["grad_checkpoint"] == ("bool", "false")
+    assert shown["compile"] == ("bool", "false")
+    assert shown["grad_checkpoint"] == ("bool | none | full | selective", "none")
     assert shown["outputs"] == ("path", "outputs/run")
     assert shown["dtype"] == ("fp32 | fp16 | bf16", "fp32")
     assert shown["trackers"] == ("[tracker, ...]", '[{"type": "csv"}]')

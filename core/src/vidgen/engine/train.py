@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
-import torch.utils.checkpoint
 from attrs import evolve
 from torch import Tensor
 
@@ -29,6 +29,7 @@ from vidgen.engine.encoding import Encoding, make_lookup
 from vidgen.engine.feed import Feed
 from vidgen.engine.heartbeat import Heartbeat
 from vidgen.engine.held_out import make_held_out, rows_to_train_on
+from vidgen.engine.memory_plan import plan_memory, sharing_ranks
 from vidgen.engine.optimization import choose_trained, learning_rate, make_optimizer, set_learning_rate
 from vidgen.engine.parts import (
     Parts,
@@ -42,6 +43,7 @@ from vidgen.engine.parts import (
     shared_context,
     tokens,
 )
+from vidgen.engine.recomputation import checkpoint_blocks, policy_of
 from vidgen.engine.saver import Saver
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
 from vidgen.engine.training_samples import TrainingSamples
@@ -52,6 +54,8 @@ from vidgen.recipe.source import dump_yaml
 from vidgen.rng import Draws, address
 
 LOG = logging.getLogger("vidgen")
+NO_ROWS = pa.table({"path": pa.array([], pa.string())})
+"""For bucketers that know their buckets without data."""
 
 
 def build(options: TrainRecipe, context: Context) -> "TrainJob":
@@ -84,16 +88,19 @@ class TrainJob:
 
     def dry_run(self) -> Mapping[str, str]:
         """See `interfaces.Job`."""
-        parts = build_on_meta(self.recipe, self.context)
-        _choose_trained(parts, self.recipe)
-        known = data_context(self.context, parts)
-        build_bucketer(known, self.recipe, parts)
-        steps = str(self.recipe.max_steps)
-        if self.recipe.max_steps is None:
-            stream = make_stream(self.recipe, known, build_dataset(known, self.recipe), parts, Position())
-            per_epoch = stream.steps_per_epoch() // self.recipe.accumulation_steps
-            steps = f"{per_epoch * (self.recipe.epochs or 0):,} ({self.recipe.epochs} epochs of {per_epoch:,})"
-        return {**describe(parts), "steps": steps, "outputs": str(self.recipe.outputs)}
+        recipe, ranks = self.recipe, self.context.num_ranks
+        parts = build_on_meta(evolve(recipe, compile=False), self.context)
+        _choose_trained(parts, recipe)
+        known = evolve(data_context(self.context, parts), num_ranks=ranks // sharing_ranks(recipe, ranks))
+        bucketer, table, steps = build_bucketer(known, recipe, parts), NO_ROWS, str(recipe.max_steps)
+        if recipe.max_steps is None:
+            dataset = build_dataset(known, recipe)
+            table, rows = dataset.table, rows_to_train_on(recipe, dataset.table.num_rows)
+            batches = Stream(dataset, bucketer, Position(), recipe.epochs, 0, known.num_ranks, rows).steps_per_epoch()
+            per_epoch = batches // recipe.accumulation_steps
+            steps = f"{per_epoch * (recipe.epochs or 0):,} ({recipe.epochs} epochs of {per_epoch:,})"
+        facts = {**describe(parts), "steps": steps, "outputs": str(recipe.outputs)}
+        return {**facts, **plan_memory(recipe, parts, bucketer.assign(table, 0).buckets, ranks).lines()}
 
 
 class Training:
@@ -110,8 +117,7 @@ class Training:
         _choose_trained(self.parts, recipe)
         self.parallel = self.parts.parallel
         self.world = self.parallel.world
-        if recipe.grad_checkpoint:
-            checkpoint_blocks(self.model)
+        checkpoint_blocks(self.model, policy_of(recipe.grad_checkpoint))
         self.optimizer = self.parallel.prepare(self.model, partial(make_optimizer, options=recipe.optimizer))
         self.ema = Ema(self.model, recipe.ema.decay) if recipe.ema else None
         self._mask_ratios = complete_ratios(recipe.mask_ratios) if recipe.mask_ratios is not None else None
@@ -329,10 +335,3 @@ def make_stream(recipe: TrainRecipe, context: Context, dataset: Dataset, parts: 
 
 def _choose_trained(parts: Parts, recipe: TrainRecipe) -> None:
     choose_trained(parts.model, recipe.trainable, recipe.freeze, names_of(parts.model, parts.adapters))
-
-
-def checkpoint_blocks(model: Any) -> None:
-    """Recompute each repeated block in the backward pass. Put on from outside: the blocks know nothing of it, and the
-    state dict keeps its names."""
-    for block in model.repeated_blocks():
-        block.forward = partial(torch.utils.checkpoint.checkpoint, block.forward, use_reentrant=False)

@@ -316,7 +316,11 @@ class TrainRecipe(SharedRecipe, ReadingOptions):
     epochs: int | None = option(None, "Train this many passes over the data.", validator=OPTIONAL_COUNT)
     batch_size: int = option(1, "Samples per step and rank.", validator=AT_LEAST_ONE)
     accumulation_steps: int = option(1, "Batches per optimizer step.", validator=AT_LEAST_ONE)
-    grad_checkpoint: bool = option(False, "Recompute each block in the backward pass: less memory, a third more time.")
+    grad_checkpoint: bool | Literal["none", "full", "selective"] = option(
+        "none",
+        "Recompute each block in the backward pass: less memory, a third more time; selective: all but products and "
+        "attention. true is full, false none.",
+    )
     resume: str | None = option(None, "`latest` (of this run's folder, if any), or a checkpoint's or run's folder.")
     force: bool = option(False, "Resume although what changed in the recipe changes the course of the run.")
     step_timeout: float | None = option(

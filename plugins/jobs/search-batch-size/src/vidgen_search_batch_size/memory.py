@@ -1,7 +1,7 @@
 """Memory as a budget: what exceeds it is an error that can be caught, and never the end of the machine.
 
 A GPU refuses by itself. On a CPU the kernel hands out more than there is, and ends processes when it is used: hence
-tensors are counted there while a step is tried for the first time (`vidgen_search_batch_size.ledger`), and the step
+tensors are counted there while a step is tried for the first time (`vidgen.engine.ledger`), and the step
 ends at the operation that goes beyond the budget. That is the same every time, whatever earlier trials have left behind
 in the process. Below it hangs a net for a single operation that wants far too much: a limit of the process, at which
 allocations fail (RLIMIT_DATA, Linux). A process for each trial would need neither, but would load the model every time.
@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from vidgen.engine.ledger import Ledger
 from vidgen.errors import UserError
-
-from vidgen_search_batch_size.ledger import Ledger
 
 MEGABYTE = 1 << 20
 SHARE = 0.9  # of free memory, where no limit is given: the rest is for everybody else

@@ -6,7 +6,7 @@ what is trained.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -21,6 +21,8 @@ from vidgen.mesh import TokenGroup, World, connect, ranks_of
 from vidgen_colossalai import ColossalOptions
 from vidgen_colossalai.library import Library, load
 from vidgen_colossalai.optimizer import Shared
+
+MILLION = 2**20  # as ColossalAI counts numbers
 
 
 def build_zero2(options: ColossalOptions, context: Context) -> "Colossal":
@@ -129,6 +131,14 @@ class Colossal:
     def whole(self) -> AbstractContextManager[None]:
         """See `interfaces.Parallel`. Weights are whole at any time."""
         return nullcontext()
+
+    def plan(self, whole: Mapping[str, int], blocks: Sequence[int], ranks: int) -> dict[str, int]:
+        """Bytes on one of `ranks` ranks. whole: of all ranks together, by name, in float32. blocks: of each repeated
+        block's weights, which is nothing to ColossalAI: it sends by its own measure, once packed and once received."""
+        sent = 2 * MILLION * self._options.bucket_size * torch.float32.itemsize
+        optimizer = 0 if self._options.cpu_offload else whole["optimizer"] // ranks
+        gradients = min(whole["gradients"] // ranks + sent, 2 * whole["gradients"])
+        return {**whole, "optimizer": optimizer, "gradients": gradients}
 
     def state_dict(self) -> dict[str, Any]:
         """See `interfaces.Parallel`. There is none."""

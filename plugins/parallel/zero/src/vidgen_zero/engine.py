@@ -6,7 +6,7 @@ weights in it, which halves what is sent, and gradients are summed in float32.
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
@@ -132,6 +132,17 @@ class Zero:
             for part in parts:
                 part.set_reshard_after_forward(self.stage == "zero3", recurse=False)
                 part.reshard()
+
+    def plan(self, whole: Mapping[str, int], blocks: Sequence[int], ranks: int) -> dict[str, int]:
+        """Bytes on one of `ranks` ranks. whole: of all ranks together, by name, in float32. blocks: of each repeated
+        block's weights. `gathered weights` are those that layers compute with, in the dtype of forward passes, with
+        what is sent for two blocks at a time."""
+        share, size = 1 if self.stage == "ddp" else ranks, self.dtype.itemsize / torch.float32.itemsize
+        largest = max(blocks, default=0)
+        gathered = whole["weights"] - sum(blocks) if self.stage == "zero3" else whole["weights"]
+        parts = {name: 0 if self._offload else number // share for name, number in whole.items()}
+        parts["gradients"] += largest  # of a block that is on its way
+        return {**parts, "gathered weights": round((gathered + 2 * largest) * size)}
 
     def state_dict(self) -> dict[str, Any]:
         """See `interfaces.Parallel`."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from vidgen_search_batch_size.ledger import Ledger
+from vidgen.engine.ledger import Ledger
 
 FLOAT = 4
 
