@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ class Window:
         self._norm = torch.zeros((), device=device)
         self._mean = torch.zeros((), device=device)
         self._seen = 0
-        self._bad = torch.tensor([-1.0, 0.0, 0.0], device=device)  # step, loss, gradient norm of the first bad one
+        # of the first bad step: its number, loss, gradient norm, and the running mean before it
+        self._bad = torch.tensor([-1.0, 0.0, 0.0, 0.0], device=device)
         self._rows: deque[tuple[int, tuple[int, ...]]] = deque(maxlen=1000)
 
     def add(self, step: int, losses: Mapping[str, Tensor], norm: Tensor, rows: tuple[int, ...]) -> None:
@@ -38,7 +40,7 @@ class Window:
         lost = ~torch.isfinite(loss) | ~torch.isfinite(norm)
         if self._seen >= SETTLED:
             lost = lost | (loss > self._max_ratio * self._mean)
-        here = torch.stack([torch.full_like(loss, step), loss, norm.to(loss.dtype)])
+        here = torch.stack([torch.full_like(loss, step), loss, norm.to(loss.dtype), self._mean])
         self._bad = torch.where(lost & (self._bad[0] < 0), here, self._bad)
         self._mean = torch.where(lost, self._mean, loss.lerp(self._mean, SMOOTHING) if self._seen else loss)
         self._norm = norm
@@ -50,38 +52,56 @@ class Window:
 
     def read(self) -> dict[str, float]:
         """Mean of each loss since the last reading, and the last gradient norm; starts anew. Waits for the device."""
-        names, count, self._count = list(self._sums), self._count, 0
-        sums = self._world.mean(torch.stack([self._sums[name].float() for name in names])).tolist()
-        self._sums = {}
-        return {
-            **{name: value / count for name, value in zip(names, sums, strict=True)},
-            "grad_norm": float(self._norm),
-        }
+        sums, count = self._over_ranks(), self._count
+        self._sums, self._count = {}, 0
+        return {**{name: value / count for name, value in sums.items()}, "grad_norm": float(self._norm)}
 
     def check(self, intact: object) -> None:
         """Raises: RunError, when a step since the start was lost; `intact` is the last good checkpoint."""
-        found = [(step, rank, loss, norm) for rank, (step, loss, norm) in enumerate(self._of_all()) if step >= 0]
+        found = [
+            (step, rank, loss, norm, mean) for rank, (step, loss, norm, mean) in enumerate(self._of_all()) if step >= 0
+        ]
         if not found:
             return
-        step, rank, loss, norm = min(found)
-        rows = dict(self._rows).get(int(step), ()) if rank == self._world.rank else ()
+        # what one rank loses spoils the gradients of all: the first is one whose own loss is lost
+        step, rank, loss, norm, mean = min(
+            found, key=lambda one: (one[0], isfinite(one[2]) and not isfinite(one[3]), one[1])
+        )
+        rows = self._rows_in(int(step), rank)
         where = f" on rank {rank}" if self._world.size > 1 else ""
-        what = "exploded" if loss == loss and abs(loss) != float("inf") and norm == norm else "is not finite"
+        what = "exploded" if isfinite(loss) and norm == norm else "is not finite"
         raise RunError(
             f"step {int(step)}: the loss {what}{where} (loss {loss:.4g}, gradient norm {norm:.4g}, running mean of the "
-            f"loss {float(self._mean):.4g}), on rows {', '.join(map(str, rows)) or 'no longer known'} of the dataset. "
+            f"loss {mean:.4g}), on rows {rows or 'no longer known'} of the dataset. "
             f"Nothing was saved since; last good checkpoint: {intact or 'none'}. Try a lower optimizer.lr, more "
             "optimizer.warmup_steps, or dtype: bf16 instead of fp16."
         )
+
+    def _over_ranks(self) -> dict[str, float]:
+        names = list(self._sums)
+        if not names:
+            return {}
+        sums = self._world.mean(torch.stack([self._sums[name].float() for name in names])).tolist()
+        return dict(zip(names, sums, strict=True))
+
+    def _rows_in(self, step: int, rank: int) -> str:
+        """Of that rank, which tells the others."""
+        rows = ", ".join(map(str, dict(self._rows).get(step, ())))
+        store = self._world.store
+        if store is None:
+            return rows
+        if rank == self._world.rank:
+            store.set("lost rows", rows)
+        told: str = store.get("lost rows").decode()
+        return told
 
     def _of_all(self) -> list[list[float]]:
         found: list[list[float]] = self._world.gathered(self._bad).tolist()
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers; float32 values survive JSON exactly."""
-        sums = {name: float(value) for name, value in self._sums.items()}
-        return {"sums": sums, "count": self._count, "mean": float(self._mean), "seen": self._seen}
+        """Plain numbers; float32 values survive JSON exactly. Losses are means over the ranks, which all ask for it."""
+        return {"sums": self._over_ranks(), "count": self._count, "mean": float(self._mean), "seen": self._seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave."""
