@@ -9,7 +9,7 @@ from shared import Answers, answers, assert_shared_alike, exchanged, gathered, r
 from torch import Tensor, nn
 from vidgen.interfaces import Context
 from vidgen.mesh import World
-from vidgen_latte import LatteOptions
+from vidgen_latte import Latte1Options, LatteOptions, latte1
 from vidgen_latte.model import build
 
 
@@ -26,6 +26,14 @@ def _case(frames: int, heads: int = 3, **options: Any) -> tuple[nn.Module, dict[
     return enliven(model), batch
 
 
+def _latte1(frames: int) -> tuple[nn.Module, dict[str, Tensor]]:
+    """With captions of 3 tokens and of 1."""
+    _, batch = _case(frames)
+    context = Context(latent_channels=3, latent_size=(frames, 6, 10), text_width=7, text_length=4, seed=11)
+    model = enliven(latte1.build(Latte1Options(hidden_size=24, depth=2, num_heads=3), context))
+    return recomputed(model), {**batch, "mask": torch.tensor([[1, 1, 0, 1], [1, 0, 0, 0]])}
+
+
 def _recomputed() -> tuple[nn.Module, dict[str, Tensor]]:
     model, batch = _case(8, class_dropout_prob=0.5)
     return recomputed(model), batch
@@ -35,6 +43,8 @@ CASES = {
     "places are shared": partial(_case, 5),
     "frames are shared": partial(_case, 8),
     "single frames of six heads": partial(_case, 1, 6),
+    "Latte-1, places are shared": partial(_latte1, 5),
+    "Latte-1, frames are shared": partial(_latte1, 8),
     "flat captions": partial(_case, 5, condition="flat_text"),
     "blocks recomputed, captions dropped": _recomputed,
 }
