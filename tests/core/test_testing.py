@@ -230,6 +230,47 @@ def test_a_broken_prompt_refiner_is_told_what_is_wrong(complaint, fault):
     assert said in complaint("prompt_refiner", change)
 
 
+def frozen(model: nn.Module) -> None:
+    model.requires_grad_(False)
+
+
+def with_more(model: nn.Module) -> None:
+    model.register_parameter("more", nn.Parameter(torch.zeros(2)))
+
+
+def drawn(model: nn.Module) -> None:
+    with torch.no_grad():
+        model.blocks[0].attn.mix.bias += float(next(COUNTER))
+
+
+def on_the_cpu(model: nn.Module) -> None:
+    model.blocks[0].attn.mix.bias = nn.Parameter(torch.zeros(32, device="cpu"))
+
+
+def zeroed(model: nn.Module) -> None:
+    for value in model.parameters():
+        nn.init.zeros_(value)
+
+
+ADAPTERS: dict[str, tuple[Change, str]] = {
+    "declared": (setting(merges="yes"), "`merges` must be True or False"),
+    "frozen": (after("apply", lambda _, model: frozen(model)), "nothing requires a gradient"),
+    "idle": (after("apply", lambda _, model: with_more(model)), "three steps of training do not change more"),
+    "unnamed": (after("own_names", lambda out, _: {"no.such": "entry", **out}), "names no.such, which is not in"),
+    "twice": (after("own_names", lambda out, _: dict.fromkeys(out, "one")), "gives two entries one name"),
+    "random": (after("apply", lambda _, model: drawn(model)), "the same seed gives another start"),
+    "dry": (after("apply", lambda _, model: on_the_cpu(model)), "it makes tensors with memory"),
+    "merge": (after("merge", lambda _, model: zeroed(model)), "merge changes predictions"),
+    "names": (after("merge", lambda _, model: with_more(model)), "after merge the names in the state dict"),
+}
+
+
+@pytest.mark.parametrize("fault", ADAPTERS)
+def test_a_broken_adapter_is_told_what_is_wrong(complaint, fault):
+    change, said = ADAPTERS[fault]
+    assert said in complaint("adapter", change)
+
+
 @pytest.mark.parametrize("fault", TEXT_ENCODERS)
 def test_a_broken_text_encoder_is_told_what_is_wrong(complaint, fault):
     change, said = TEXT_ENCODERS[fault]

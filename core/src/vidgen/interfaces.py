@@ -41,7 +41,8 @@ class Model(Protocol):
         batch of clips of different sizes (each clip begins at the origin of every axis; results at the padding mean
         nothing); `fps`, `height`, `width`, `num_frames`, `ar` (B,) float numbers of the clip in pixels and video
         frames, ar = height / width. The engine supplies what is named and nothing else.
-    caption_dropout: how often a caption is dropped in training, 0 to 1; the engine draws it and passes `drop_caption`.
+    caption_dropout: how often a caption is dropped in training, 0 to 1; the engine draws it and passes `drop_caption`,
+        or, to a model that does not name it, the encoding of the empty text.
     """
 
     latent_channels: int
@@ -210,10 +211,12 @@ class Adapter(Protocol):
     """A change of a built model that is put on before it is trained or sampled: small layers beside its own that are
     trained instead of them, or other arithmetic. Made anew for each model.
 
-    merges: whether sampling begins with `merge`.
+    merges: whether sampling begins with `merge`. pretrained: whether it brings values of its own entries; else they are
+        a checkpoint's, or to be trained.
     """
 
     merges: bool
+    pretrained: bool
 
     def apply(self, model: "torch.nn.Module") -> None:
         """Change a model in place, which has its weights, or none on the meta device. What it adds, and what is to be

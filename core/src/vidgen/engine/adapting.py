@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from vidgen.component import Selection
+from vidgen.errors import UserError
 from vidgen.interfaces import Adapter, Context
 from vidgen.rng import address
 
@@ -28,6 +29,16 @@ def adapt(
             adapter.apply(model)
         made.append(adapter)
     return tuple(made)
+
+
+def check_filled(model: nn.Module, adapters: Sequence[Adapter]) -> None:
+    """Adapters that are no checkpoint's and are put on to sample. Raises: UserError, when one has nothing to add."""
+    for adapter in adapters:
+        if adapter.own_names(model) and not adapter.pretrained:
+            raise UserError(
+                "adapters: the weights come from a training without this adapter, so it would add nothing. Say where "
+                "it was trained (from_pretrained), or leave it out."
+            )
 
 
 def names_of(model: nn.Module, adapters: Sequence[Adapter]) -> set[str]:

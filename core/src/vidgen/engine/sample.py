@@ -93,6 +93,7 @@ def loaded_parts(recipe: SampleRecipe, context: Context, parallel: Parallel | No
     parallel = parallel or build_parallel(recipe, context)
     if folder is None:
         parts = build_parts(recipe, context, parallel=parallel, device=first)
+        adapting.check_filled(parts.model, parts.adapters)
     else:
         parts = _from_checkpoint(recipe, runfolder.find_checkpoint(folder), context, parallel, first)
     parts = evolve(parts, adapters=adapting.merge(parts.model, parts.adapters))
@@ -113,6 +114,7 @@ def _from_checkpoint(
     checkpoint.check_prediction(folder, state, recipe.scheduler, parts.scheduler.prediction_type)
     weights.load_into(parts.model, folder, ema=recipe.ema)
     further = adapting.adapt(parts.model, recipe.adapters[held:], context, first=held)
+    adapting.check_filled(parts.model, further)
     return evolve(parts, adapters=(*parts.adapters, *further))
 
 

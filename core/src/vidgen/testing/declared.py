@@ -48,7 +48,7 @@ DECLARED: Mapping[str, Mapping[str, Rule]] = {
         "rank": ("a whole number", lambda value: type(value) is int and value >= 0),
         "num_ranks": COUNT,
     },
-    "adapter": {"merges": YES_OR_NO},
+    "adapter": {"merges": YES_OR_NO, "pretrained": YES_OR_NO},
     "metric": {"needs_reference": YES_OR_NO, "better": BETTER},
 }
 

@@ -1,10 +1,10 @@
 """Linear layers that round inputs, weights and gradients to 8 bits before each product: torchao's own class."""
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ def build(options: Fp8Options, context: Context) -> "Fp8":
 class Fp8:
     """See `vidgen.interfaces.Adapter`. It has no entries of its own, and leaves to others what is trained."""
 
-    merges = False
+    merges = pretrained = False
 
     def __init__(self, options: Fp8Options) -> None:
         self._options = options
@@ -96,7 +96,7 @@ def _blocks(model: Any) -> Iterator[str]:
 
 def _lacking(*, emulated: bool) -> str | None:
     """Why it cannot be done here, in words; None where it can."""
-    if importlib.util.find_spec("torchao") is None:
+    if find_spec("torchao") is None:
         return "torchao is not installed (pip install 'vidgen-fp8[torchao]')"
     if emulated:
         return None

@@ -34,7 +34,7 @@ class Lora:
     """
 
     def __init__(self, options: LoraOptions, pretrained: files.Pretrained | None, *, load: bool) -> None:
-        self.merges = options.merge
+        self.merges, self.pretrained = options.merge, pretrained is not None
         self._options, self._pretrained, self._load = options, pretrained, load
         self._name = ""
         self._layers: list[str] = []
