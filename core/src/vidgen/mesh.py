@@ -43,11 +43,15 @@ class TokenGroup:
 
     def any(self, flag: bool) -> bool:
         """Whether any rank of the group says so; all must ask."""
+        return self.largest(float(flag)) > 0
+
+    def largest(self, number: float) -> float:
+        """Of the numbers that the group's ranks give; all must ask. For what they have to decide alike."""
         if self.size == 1:
-            return flag
-        said = torch.tensor(float(flag))
+            return number
+        said = torch.tensor(number)
         dist.all_reduce(said, dist.ReduceOp.MAX, group=self.group)
-        return bool(said)
+        return said.item()
 
     def split(self, x: Tensor, dim: int) -> Tensor:
         """This rank's part of `x`, which every rank has whole, along `dim` (0 or more)."""

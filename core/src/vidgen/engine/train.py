@@ -144,6 +144,9 @@ class Training:
         LOG.info("%s", ", ".join(f"{name}: {value}" for name, value in describe(self.parts).items()))
         if self.start is not None:
             LOG.info("goes on from %s, step %d, epoch %d", self.start, self.step, self.position.epoch)
+            given = getattr(self.recipe.model.options, "from_pretrained", None)
+            if given is not None:
+                LOG.warning("model.from_pretrained (%s) is not read: resume goes on with all of the checkpoint", given)
         saver = self._saver(session)
         for step_batches, waited in self._steps(session):
             self.train_step(step_batches)

@@ -19,6 +19,7 @@ from attrs import define, field
 from torch import Tensor
 from vidgen import UserError
 from vidgen.interfaces import Context
+from vidgen.mesh import ALONE, TokenGroup
 
 from vidgen_step_caches import DistanceOptions
 from vidgen_step_caches.course import Course, replaced
@@ -47,7 +48,7 @@ class TimestepDistance:
         """See `vidgen.interfaces.StepCache`. Raises: UserError, in the first step, when the blocks give something else
         than tokens like those that they take."""
         course, blocks = Course(steps), list(model.repeated_blocks())
-        passage = Passage(self.options, course)
+        passage = Passage(self.options, course, getattr(model, "tokens", ALONE))
         with ExitStack() as stack:
             step_done = stack.enter_context(course.followed(model))
             for i, block in enumerate(blocks):
@@ -57,10 +58,10 @@ class TimestepDistance:
 
 
 class Passage:
-    """The way of tokens through all blocks, or around them."""
+    """The way of tokens through all blocks, or around them. ranks: that share these tokens, and go the same way."""
 
-    def __init__(self, options: DistanceOptions, course: Course) -> None:
-        self.options, self.course = options, course
+    def __init__(self, options: DistanceOptions, course: Course, ranks: TokenGroup) -> None:
+        self.options, self.course, self.ranks = options, course, ranks
         self._sequels: dict[object, Sequel] = {}
         self._sequel, self._around = Sequel(), False
         self._entered: Tensor | None = None
@@ -99,7 +100,8 @@ class Passage:
     def _may_skip(self, sequel: Sequel, measured: Sequence[Tensor], x_mask: Tensor | None) -> bool:
         if sequel.residual is None or self.course.at_an_end or sequel.skipped >= self.options.max_skipped:
             return False
-        sequel.total += self._rescaled(change(measured, sequel.measured, x_mask, sequel.x_mask))
+        seen = self.ranks.largest(change(measured, sequel.measured, x_mask, sequel.x_mask))
+        sequel.total += self._rescaled(seen)
         return sequel.total < self.options.threshold
 
     def _measured(self, h: Tensor, args: Sequence[Any]) -> list[Tensor]:
