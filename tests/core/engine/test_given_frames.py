@@ -90,6 +90,28 @@ def test_clips_of_a_long_video_share_their_ends(sample: Callable[..., dict[str, 
     assert other.shape[1] == 3 * (6 - 4) + 4
 
 
+def test_a_clip_may_be_given_frames_of_an_earlier_one(sample: Callable[..., dict[str, torch.Tensor]]) -> None:
+    """Ends of clips are references behind the prompt's own: loop 2 is given the first frame of the end of clip 0."""
+    long = {"loop": 3, "condition_frame_length": 2}
+    clip = sample("asked", mask_strategy=["2,0,0,4,1"], **long)["sample_0000"]
+    plain = sample("plain", **long)["sample_0000"]
+    assert alike(clip[:, 12], clip[:, 4]) and not alike(plain[:, 12], plain[:, 4])
+
+
+def test_ends_of_clips_take_no_memory_once_they_are_used() -> None:
+    from vidgen.conditioning.strategy import Given
+    from vidgen.engine.generation import _forget
+
+    ends = [torch.full((2, 3, 4, 5), float(number)) for number in range(4)]
+    references = list(ends)
+    _forget(references, [Given(loop=1, reference=1), Given(loop=3, reference=2), Given(loop=3, reference=3)], 3, own=1)
+    assert [one.shape for one in references] == [one.shape for one in ends]
+    held = [one.untyped_storage().nbytes() for one in references]
+    assert held == [480, 4, 480, 480], "the prompt's own, one that is used no more, one that is asked for, the last"
+    _forget(references, [Given(loop=3, reference=-2)], 3, own=1)
+    assert references[2] is ends[2], "what is counted from the end may be any"
+
+
 def test_every_loop_has_its_text_with_the_scores(trained: Path, tmp_path: Path) -> None:
     from vidgen.engine.tasks import plan
 

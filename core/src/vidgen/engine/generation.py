@@ -55,11 +55,13 @@ class Generation:
             left_out = 0 if loop == 0 else dropped_frames(self.long.length, self.time(size))
             end: list[Tensor] = []
             for first, piece in self._decoded(latents, size):
-                end = [*end, piece] if loop + 1 < loops else []
+                end = self._end([*end, piece], size) if loop + 1 < loops else []
                 if first + piece.shape[2] > left_out:
                     yield piece[:, :, max(0, left_out - first) :]
             if loop + 1 < loops:
                 self._carry_on(end, size, references, given, loop + 1)
+                for held, told, task in zip(references, given, tasks, strict=True):
+                    _forget(held, told, loop + 1, len(task.references))
 
     def total_frames(self, size: Size3, loops: int) -> int:
         """Video frames of a sample of `loops` clips."""
@@ -74,6 +76,13 @@ class Generation:
     def align(self, size: Size3) -> int | None:
         """What given frames begin at multiples of."""
         return self.time(size).align if self.long.align is None else self.long.align
+
+    def _end(self, pieces: list[Tensor], size: Size3) -> list[Tensor]:
+        """Of the pieces of a clip, in order, the last ones with the frames that the next clip begins with."""
+        repeated = dropped_frames(self.long.length, self.time(size))
+        while sum(piece.shape[2] for piece in pieces[1:]) >= repeated:
+            pieces = pieces[1:]
+        return pieces
 
     def _carry_on(
         self, end: Sequence[Tensor], size: Size3, references: list[list[Tensor]], given: list[list[Given]], loop: int
@@ -142,3 +151,14 @@ class Generation:
 
 def _latents(vae: object, frames: int, size: Size3) -> int:
     return vae.latent_size((frames, *size[1:]))[0]  # type: ignore[attr-defined]
+
+
+def _forget(references: list[Tensor], given: Sequence[Given], loop: int, own: int) -> None:
+    """Give up the memory of ends of clips to which nothing refers from `loop` on; their numbers and lengths stay. own:
+    how many references the prompt has itself."""
+    asked = {one.reference for one in given if one.loop >= loop}
+    if min(asked) < -1:  # counted from an end that moves
+        return
+    for number in range(own, len(references) - 1):
+        if number not in asked:
+            references[number] = references[number].new_zeros(()).expand_as(references[number])

@@ -119,7 +119,9 @@ def fidelity(recipes: tuple[Path, ...], steps: tuple[int, ...], output: Path | N
 
 @bench.command()
 @click.option(
-    "--checkpoint", required=True, type=click.Path(path_type=Path, exists=True), help="A run's or checkpoint's folder."
+    "--checkpoint",
+    type=click.Path(path_type=Path, exists=True),
+    help="A run's or checkpoint's folder: measure step caches on it, in place of sampling at mid size.",
 )
 @click.option(
     "--prompt", "prompts", multiple=True, help="May be given again; the run's own sample prompts when silent."
@@ -133,11 +135,18 @@ def sample(
     repeats: int,
     threads: int | None,
     json_path: Path | None,
-    checkpoint: Path,
+    checkpoint: Path | None,
     prompts: tuple[str, ...],
     output: Path | None,
 ) -> None:
-    """Step caches on a trained model: seconds per sample, and PSNR against the exact clips."""
+    """Sampling: captions worked out once, compiled blocks, memory of long videos. With a checkpoint, step caches on
+    it: seconds per sample, and PSNR against the exact clips."""
+    if checkpoint is None:
+        from vidgen_bench import clip_sampling
+        from vidgen_bench.report import report as compared
+
+        compared(clip_sampling.comparisons(), only=only, repeats=repeats, threads=threads, json_path=json_path)
+        return
     import torch
 
     from vidgen_bench.step_caches import own_prompts
