@@ -59,16 +59,20 @@ class MemoryPlan:
     resting: Mapping[str, int]
     gradients: int
     steps: tuple[Step, ...]
+    unknown: str = ""  # why there are no steps
 
     def lines(self) -> dict[str, str]:
         """As a dry run prints it."""
         parts = ", ".join(f"{name} {in_words(size)}" for name, size in self.resting.items() if size)
         rank = f"memory of {'the one rank' if self.ranks == 1 else f'each of {self.ranks} ranks'}"
         told = {rank: f"{in_words(sum(self.resting.values()))}: {parts}; gradients {in_words(self.gradients)}"}
+        if not self.steps:
+            told["peak"] = f"not known: {self.unknown}"
         for step in self.steps:
             told[f"peak, {step.count} x {step.name}"] = (
                 f"{in_words(step.peak)}; activations {in_words(step.kept)}, with grad_checkpoint "
-                f"{in_words(step.recomputed)}" + (f", making latents {in_words(step.encoding)}" if step.encoding else "")
+                f"{in_words(step.recomputed)}"
+                + (f", making latents {in_words(step.encoding)}" if step.encoding else "")
             )
         return told
 
@@ -87,8 +91,12 @@ def plan_memory(recipe: TrainRecipe, parts: Parts, buckets: Sequence[Bucket], ra
         model.to(DTYPES[recipe.dtype])
     share_tokens(model, PlannedTokens(size=sharing_ranks(recipe, ranks)))
     counter = _Counter(recipe, parts, gradients / max(whole["gradients"], 1))
-    steps = tuple(counter.step(bucket, sum(resting.values())) for bucket in kinds(parts, buckets))
-    return MemoryPlan(ranks=ranks, resting=resting, gradients=gradients, steps=steps)
+    steps, unknown = list[Step](), "what is in a batch depends on the data"
+    try:
+        steps.extend(counter.step(bucket, sum(resting.values())) for bucket in kinds(parts, buckets))
+    except (NotImplementedError, RuntimeError, TypeError) as error:
+        unknown = f"a step cannot be made without values ({str(error).splitlines()[0]})"
+    return MemoryPlan(ranks=ranks, resting=resting, gradients=gradients, steps=tuple(steps), unknown=unknown)
 
 
 def kinds(parts: Parts, buckets: Sequence[Bucket]) -> list[Bucket]:

@@ -5,6 +5,7 @@ it. constraints.txt beside pyproject.toml holds the same versions.
 """
 
 import warnings
+from collections.abc import Mapping
 from importlib import import_module, metadata
 from typing import Any
 
@@ -34,7 +35,7 @@ class Library:
 def load() -> Library:
     """Raises: UserError, when it or what it imports is not installed, or it is of another series; RunError, when it
     cannot be imported."""
-    _check()
+    check({name: _version(name) for name in TESTED})
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its own imports
@@ -47,8 +48,8 @@ def load() -> Library:
     return Library(booster.Booster, plugins.LowLevelZeroPlugin, optimizers.HybridAdam)
 
 
-def _check() -> None:
-    found = {name: _version(name) for name in TESTED}
+def check(found: Mapping[str, str | None]) -> None:
+    """found: the version of everything that is wanted, None where it is missing. Raises: UserError."""
     missing = [name for name, version in found.items() if version is None]
     if missing:
         raise UserError(

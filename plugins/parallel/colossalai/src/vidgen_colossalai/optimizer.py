@@ -71,5 +71,5 @@ def _whole(part: Tensor, parameter: nn.Parameter) -> Tensor:
     """What ranks have of a parameter's state, (numbers of all ranks, with filling at the end) -> its shape."""
     flat = part.to(parameter.device).flatten()
     gathered = flat.new_empty(flat.numel() * dist.get_world_size())
-    dist.all_gather_into_tensor(gathered, flat)
+    dist.all_gather(list(gathered.chunk(dist.get_world_size())), flat)
     return gathered[: parameter.numel()].reshape(parameter.shape).cpu()
