@@ -316,6 +316,11 @@ def test_a_search_for_batch_sizes_has_guesses_and_ranges(converted: Convert) -> 
     assert recipe["search"]["base"] == ["240p", 51]
 
 
+def test_probabilities_that_are_whole_numbers_make_no_search(converted: Convert) -> None:
+    recipe = converted(SEARCH + 'bucket_config = {"240p": {1: (1, 297), 51: (0, 2)}, "144p": {51: (1, 3)}}\n').recipe
+    assert (recipe["job"], recipe["bucketer"]["bucket_config"]["240p"]) == ("train", {1: [1.0, 297], 51: [0.0, 2]})
+
+
 def test_a_step_time_goes_before_the_base(converted: Convert) -> None:
     both = 'base = ("240p", 51)\nbase_step_time = 12\nbucket_config = {"240p": {51: (20, 3)}}\n'
     made = converted(SEARCH + both)
@@ -459,7 +464,7 @@ def test_three_mistakes_are_told_at_once(here: Any, run: Convert) -> None:
     [
         ("a.txt", "x", "configurations of Open-Sora end in .py"),
         ("a.py", "x = 1", "nothing tells whether it trains"),
-        ("a.py", "num_eval_timesteps = 10\nlr = 1", "no job"),
+        ("a.py", "num_eval_timesteps = 10\nlr = 1", "Write held_out: {rows: 100, timesteps: 10}"),
     ],
 )
 def test_what_is_no_configuration_of_a_job_is_refused(here: Any, run: Convert, name: str, text: str, said: str) -> None:

@@ -114,6 +114,23 @@ def test_ranks_that_share_clips_count_in_the_total_batch(annotated: Path, here: 
     assert "total_batch_size: 32" in out  # 8 processes * 4 samples * 2 accumulated // 4 ranks * 2
 
 
+@pytest.mark.parametrize(
+    ("name", "engine", "said"),
+    [
+        ("deepspeed_zero3_config.yaml", "zero3", ""),
+        ("deepspeed_zero2_offload_config.yaml", "zero2", "nothing is moved to the CPU"),
+        ("ddp_config.yaml", "ddp", ""),
+        ("mine.yaml", "single", "its name tells of none of zero3, zero2, ddp"),
+    ],
+)
+def test_the_launchers_configuration_says_how_work_is_shared(
+    annotated: Path, converted: Convert, name: str, engine: str, said: str
+) -> None:
+    made = converted(TRAINING.replace("deepspeed_zero2_config.yaml", name), "train.sh")
+    assert made.recipe["parallel"]["type"] == engine
+    assert said in made.done.err
+
+
 def test_rectified_flow_is_a_scheduler_of_diffusers(annotated: Path, converted: Convert) -> None:
     flags = "--rf_scheduler --weighting_scheme logit_normal --logit_mean 0.5 --logit_std 1.5"
     scheduler = converted(TRAINING.replace("--snr_gamma 5.0", flags), "train.sh").recipe["scheduler"]

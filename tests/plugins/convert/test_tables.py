@@ -24,35 +24,38 @@ PUBLISHED = {
     "train": """num_frames frame_interval fps image_size root data_path use_image_transform num_workers dataset.type
         dataset.data_path dataset.num_frames dataset.frame_interval dataset.image_size dataset.transform_name
         dataset.dummy_text_feature bucket_config num_bucket_build_workers dtype grad_checkpoint plugin sp_size
-        model.type model.from_pretrained model.space_scale model.time_scale model.no_temporal_pos_emb model.condition
-        model.enable_flashattn model.enable_flash_attn model.enable_layernorm_kernel model.input_sq_size model.qk_norm
-        model.qk_norm_legacy model.freeze_y_embedder model.skip_y_embedder model.only_train_temporal model.freeze
-        model.base_size model.caption_channels model.model_max_length model.class_dropout_prob model.drop_path
-        model.pred_sigma model.learn_sigma model.force_huggingface vae.type vae.from_pretrained vae.micro_batch_size
-        vae.micro_frame_size vae.cache_dir vae.local_files_only vae.subfolder vae.freeze_vae_2d vae.cal_loss
-        vae.force_huggingface text_encoder.type text_encoder.from_pretrained text_encoder.model_max_length
-        text_encoder.shardformer text_encoder.cache_dir text_encoder.local_files_only text_encoder.num_classes
-        scheduler.type scheduler.num_sampling_steps scheduler.cfg_scale scheduler.cfg_channel
-        scheduler.timestep_respacing scheduler.sample_method scheduler.use_timestep_transform
-        scheduler.use_discrete_timesteps scheduler.loc scheduler.scale scheduler.transform_scale mask_ratios seed
-        outputs wandb epochs log_every ckpt_every load batch_size lr grad_clip weight_decay adam_eps ema_decay
-        warmup_steps start_from_scratch load_video_features load_text_features vae_out_channels text_encoder_output_dim
+        model.type model.from_pretrained model.space_scale model.time_scale model.no_temporal_pos_emb
+        model.condition model.enable_flashattn model.enable_flash_attn model.enable_layernorm_kernel
+        model.input_sq_size model.qk_norm model.qk_norm_legacy model.freeze_y_embedder model.skip_y_embedder
+        model.only_train_temporal model.freeze model.base_size model.caption_channels model.model_max_length
+        model.class_dropout_prob model.drop_path model.pred_sigma model.learn_sigma model.force_huggingface
+        vae.type vae.from_pretrained vae.micro_batch_size vae.micro_frame_size vae.cache_dir
+        vae.local_files_only vae.subfolder vae.freeze_vae_2d vae.cal_loss vae.force_huggingface
+        text_encoder.type text_encoder.from_pretrained text_encoder.model_max_length text_encoder.shardformer
+        text_encoder.cache_dir text_encoder.local_files_only text_encoder.num_classes scheduler.type
+        scheduler.num_sampling_steps scheduler.cfg_scale scheduler.cfg_channel scheduler.timestep_respacing
+        scheduler.sample_method scheduler.use_timestep_transform scheduler.use_discrete_timesteps scheduler.loc
+        scheduler.scale scheduler.transform_scale mask_ratios seed outputs wandb epochs log_every ckpt_every
+        load batch_size lr grad_clip weight_decay adam_eps ema_decay warmup_steps start_from_scratch
+        load_video_features load_text_features vae_out_channels text_encoder_output_dim
         text_encoder_model_max_length save_text_features save_compressed_text_features bin_size log_time
         multi_resolution""",
     "search-batch-size": "bucket_config base base_step_time resolution",
     "sample": """num_frames frame_interval fps save_fps image_size resolution aspect_ratio multi_resolution prompt_path
-        prompt save_dir seed batch_size dtype condition_frame_length condition_frame_edit align loop reference_path
-        mask_strategy aes flow camera_motion sample_name num_sample start_index end_index prompt_as_path verbose
-        watermark llm_refine model.type vae.type text_encoder.num_classes scheduler.cfg_channel""",
+        prompt save_dir seed batch_size dtype condition_frame_length condition_frame_edit align loop
+        reference_path mask_strategy aes flow camera_motion sample_name num_sample start_index end_index
+        prompt_as_path verbose watermark llm_refine model.type vae.type text_encoder.num_classes
+        scheduler.cfg_channel""",
     "train-autoencoder": """num_frames image_size dataset.type dataset.data_path dataset.num_frames
-        dataset.frame_interval dataset.image_size num_workers dtype grad_checkpoint plugin model.type
-        model.freeze_vae_2d model.from_pretrained model.cal_loss model.vae_2d.type model.vae_2d.from_pretrained
-        model.vae_2d.subfolder model.vae_2d.local_files_only model.vae_temporal.type model.vae_temporal.from_pretrained
-        mixed_strategy mixed_image_ratio use_real_rec_loss use_z_rec_loss use_image_identity_loss perceptual_loss_weight kl_loss_weight
-        discriminator.type discriminator.from_pretrained discriminator.input_nc discriminator.n_layers
-        discriminator.use_actnorm discriminator_factor discriminator_start generator_factor generator_loss_type
-        discriminator_loss_type lecam_loss_weight gradient_penalty_loss_weight seed outputs wandb epochs log_every
-        ckpt_every load batch_size lr grad_clip""",
+        dataset.frame_interval dataset.image_size num_workers dtype grad_checkpoint plugin model.type model.freeze_vae_2d
+        model.from_pretrained model.cal_loss model.vae_2d.type model.vae_2d.from_pretrained
+        model.vae_2d.subfolder model.vae_2d.local_files_only model.vae_temporal.type
+        model.vae_temporal.from_pretrained mixed_strategy mixed_image_ratio use_real_rec_loss use_z_rec_loss
+        use_image_identity_loss perceptual_loss_weight kl_loss_weight discriminator.type
+        discriminator.from_pretrained discriminator.input_nc discriminator.n_layers discriminator.use_actnorm
+        discriminator_factor discriminator_start generator_factor generator_loss_type discriminator_loss_type
+        lecam_loss_weight gradient_penalty_loss_weight seed outputs wandb epochs log_every ckpt_every load
+        batch_size lr grad_clip""",
     "reconstruct": """image_size num_frames dtype batch_size seed save_dir cal_stats log_stats_every dataset.type
         dataset.data_path num_samples num_workers model.type model.from_pretrained model.micro_frame_size
         model.micro_batch_size model.cal_loss perceptual_loss_weight kl_loss_weight""",

@@ -19,6 +19,7 @@ DECAYS: Mapping[str, str] = {name: name.partition("_")[0] for name in ("constant
 DECAYS = {**DECAYS, "cosine": "cosine"}
 LOGIT_NORMAL = "logit_normal"
 WEIGHTINGS = ("sigma_sqrt", "cosmap")
+ENGINES = ("zero3", "zero2", "ddp")
 
 
 def finish_training(settings: Settings, launcher: Settings, draft: Draft, *, processes: int, inpaints: bool) -> None:
@@ -156,11 +157,19 @@ def _share(settings: Settings, launcher: Settings, draft: Draft, processes: int)
         draft.put(
             "dataset.total_batch_size", total, "processes * batch * accumulation // sp_size * train_sp_batch_size"
         )
-    elif "zero2" in config and "offload" not in config:
-        choose_parallel("zero2", 1, draft)
     elif config:
-        why = "weights are whole on every rank: take parallel: {type: zero2} where memory is short"
-        draft.lose(Setting("--config_file", config, launcher.place("--config_file")), why)
+        _choose_engine(Setting("--config_file", config, launcher.place("--config_file")), draft)
+
+
+def _choose_engine(file: Setting, draft: Draft) -> None:
+    """By the name of accelerate's configuration, which is not read."""
+    engine = next((name for name in ENGINES if name in file.value), None)
+    if engine is None:
+        draft.lose(file, f"its name tells of none of {', '.join(ENGINES)}; write parallel: {{type: ...}}")
+        return
+    choose_parallel(engine, 1, draft)
+    if "offload" in file.value:
+        draft.lose(file, "nothing is moved to the CPU; zero3 takes the least memory of the device")
 
 
 def _lose(settings: Settings, draft: Draft, flag: str, why: str) -> None:

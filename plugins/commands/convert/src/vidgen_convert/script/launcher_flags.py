@@ -11,7 +11,7 @@ LAUNCHER: Flags = {
     "--nproc-per-node": Flag(step("the command line", "vidgen-run RECIPE --nproc N")),
     "--num_processes": Flag(step("the command line", "vidgen-run RECIPE --nproc N")),
     "--num_gpus": Flag(step("the command line", "vidgen-run RECIPE --nproc N")),
-    "--config_file": Flag(step("parallel.type", "deepspeed_zero2 is zero2; others have no counterpart")),
+    "--config_file": Flag(step("parallel.type", "by its name: zero2, zero3 or ddp; the file is not read")),
     "--nnodes": _ADDRESS,
     "--num_machines": _ADDRESS,
     "--machine_rank": _ADDRESS,
