@@ -31,12 +31,7 @@ def losses(tmp_path: Path) -> Losses:
 
     def trained(name: str, **changes: Any) -> list[float]:
         outputs = tmp_path / name
-        settings = {
-            "max_steps": STEPS,
-            "outputs": str(outputs),
-            **{k.replace("__", "."): v for k, v in changes.items()},
-        }
-        vidgen.run(vidgen.load_recipe(merged(RECIPE, settings)))
+        vidgen.run(vidgen.load_recipe(merged(RECIPE, {"max_steps": STEPS, "outputs": str(outputs), **changes})))
         with (outputs / "metrics.csv").open() as file:
             return [float(row["loss"]) for row in csv.DictReader(file)]
 
