@@ -47,8 +47,8 @@ PUBLISHED = {
         prompt_as_path verbose watermark llm_refine model.type vae.type text_encoder.num_classes
         scheduler.cfg_channel""",
     "train-autoencoder": """num_frames image_size dataset.type dataset.data_path dataset.num_frames
-        dataset.frame_interval dataset.image_size num_workers dtype grad_checkpoint plugin model.type model.freeze_vae_2d
-        model.from_pretrained model.cal_loss model.vae_2d.type model.vae_2d.from_pretrained
+        dataset.frame_interval dataset.image_size num_workers dtype grad_checkpoint plugin model.type
+        model.freeze_vae_2d model.from_pretrained model.cal_loss model.vae_2d.type model.vae_2d.from_pretrained
         model.vae_2d.subfolder model.vae_2d.local_files_only model.vae_temporal.type
         model.vae_temporal.from_pretrained mixed_strategy mixed_image_ratio use_real_rec_loss use_z_rec_loss
         use_image_identity_loss perceptual_loss_weight kl_loss_weight discriminator.type

@@ -22,8 +22,8 @@ def job_of(settings: Settings, file: str) -> Job:
     if "num_eval_timesteps" in settings:
         raise UserError(
             f"{file} measures the loss of a trained model at fixed times (num_eval_timesteps), which is no job here: "
-            "it is measured while a model is trained. Write held_out: {rows: 100, timesteps: 10} into the recipe of the "
-            "training"
+            "it is measured while a model is trained. Write held_out: {rows: 100, timesteps: 10} into the recipe of "
+            "the training"
         )
     if settings.value("model.type") in AUTOENCODERS or settings.has_section("model.vae_2d"):
         return "train-autoencoder" if _any(settings, (*TRAINS, "discriminator_start")) else "reconstruct"
