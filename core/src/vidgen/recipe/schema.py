@@ -3,27 +3,31 @@
 Field names follow Open-Sora's. Sizes are pixels (rows, columns); frame counts are video frames; lengths are steps.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from math import inf, isfinite
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import field, frozen, validators
 
-from vidgen import aspect
 from vidgen.component import InputPath, Selection, option, section, sections
-from vidgen.conditioning.mask_ratios import complete_ratios
 from vidgen.conditioning.named import ConditionOptions
-from vidgen.errors import Problem, RecipeError, RunError, UserError
+from vidgen.errors import Problem, RecipeError, RunError
+from vidgen.recipe.checks import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    OPTIONAL_COUNT,
+    OPTIONAL_SIZE,
+    POSITIVE,
+    SHARE,
+    UP_TO_ONE,
+    finite,
+    frames,
+    named_aspect_ratio,
+    named_resolution,
+    ratios,
+    share_or_count,
+)
 from vidgen.runfolder import find_checkpoint, read_state
-
-AT_LEAST_ONE = validators.ge(1)
-POSITIVE: Any = validators.and_(validators.gt(0), validators.lt(inf))
-NOT_NEGATIVE = validators.ge(0)
-UP_TO_ONE: Any = validators.and_(validators.ge(0), validators.le(1))
-SHARE = validators.and_(validators.ge(0), validators.lt(1))
-OPTIONAL_COUNT = validators.optional(AT_LEAST_ONE)
-OPTIONAL_SIZE = validators.optional(validators.deep_iterable(AT_LEAST_ONE))
 
 INHERITED = (
     *("model", "adapters", "vae", "text_encoder", "scheduler", "num_frames", "image_size", "frame_interval", "fps"),
@@ -32,54 +36,6 @@ INHERITED = (
 """What a sample recipe takes over from a checkpoint's recipe where it is silent."""
 
 Dtype = Literal["fp32", "fp16", "bf16"]
-
-
-def _finite(_: Any, attribute: Any, value: float | None) -> None:
-    if value is not None and not isfinite(value):
-        raise ValueError(f"'{attribute.name}' must be a finite number: {value}")
-
-
-def _known(check: Callable[[Any], object]) -> Any:
-    """A validator of names that have a table."""
-
-    def validate(_: Any, __: Any, value: Any) -> None:
-        try:
-            if value is not None:
-                check(value)
-        except UserError as error:
-            raise ValueError(str(error)) from None
-
-    return validate
-
-
-def _frames(_: Any, __: Any, value: int | str | None) -> None:
-    if isinstance(value, str) and value.isdecimal():
-        raise ValueError(f"expected a whole number, got {value!r} (text)")
-    if value is not None and _named_frames(value) < 1:
-        raise ValueError(f"must be 1 or more: {value}")
-
-
-def _named_frames(value: int | str) -> int:
-    try:
-        return aspect.num_frames(value)
-    except UserError as error:
-        raise ValueError(str(error).removeprefix("num_frames: ")) from None
-
-
-_resolution: Any = _known(aspect.resolution)
-_aspect_ratio: Any = _known(lambda name: aspect.image_size("240p", name))  # which has them all
-
-
-def _ratios(_: Any, __: Any, value: Mapping[str, float]) -> None:
-    try:
-        complete_ratios(value)
-    except UserError as error:
-        raise ValueError(str(error).removeprefix("mask_ratios: ")) from None
-
-
-def _share_or_count(_: Any, attribute: Any, value: int | float) -> None:
-    if value <= 0 or (isinstance(value, float) and value >= 1):
-        raise ValueError(f"'{attribute.name}' must be a number of rows, 1 or more, or a share between 0 and 1: {value}")
 
 
 @frozen(kw_only=True)
@@ -152,7 +108,7 @@ class HeldOutOptions:
         16,
         "So many rows, or this share of them: the last ones of the training dataset, which is trained without them; or "
         "the first ones of held_out.dataset.",
-        validator=_share_or_count,
+        validator=share_or_count,
     )
     dataset: Selection | None = section(
         "dataset", optional=True, doc="Where they come from; null: from the training dataset."
@@ -178,15 +134,15 @@ class SampleOptions:
     negative_prompt: str | None = option(None, "What to steer away from; null uses the model's null caption.")
     num_samples: int = option(1, "Samples per prompt.", validator=AT_LEAST_ONE)
     num_frames: int | str | None = option(
-        None, "Frames of a sample, or a name such as 4s or 2x; null takes the recipe's.", validator=_frames
+        None, "Frames of a sample, or a name such as 4s or 2x; null takes the recipe's.", validator=frames
     )
     image_size: tuple[int, int] | None = option(
         None, "Rows and columns in pixels; null takes the recipe's.", validator=OPTIONAL_SIZE
     )
     resolution: str | None = option(
-        None, "With aspect_ratio, in place of image_size: a name such as 240p.", validator=_resolution
+        None, "With aspect_ratio, in place of image_size: a name such as 240p.", validator=named_resolution
     )
-    aspect_ratio: str | None = option(None, "Height to width, such as 9:16.", validator=_aspect_ratio)
+    aspect_ratio: str | None = option(None, "Height to width, such as 9:16.", validator=named_aspect_ratio)
     fps: float | None = option(
         None,
         "Frame rate told to models that ask for it; null takes the recipe's.",
@@ -236,8 +192,8 @@ class SampleOptions:
         "Given frames begin at multiples of so many latent ones; null: of what the autoencoder codes together.",
         validator=OPTIONAL_COUNT,
     )
-    aes: float | None = option(None, "Aesthetic score that is added to every prompt, about 4 to 7.", validator=_finite)
-    flow: float | None = option(None, "Motion score that is added to every prompt, 0 is none.", validator=_finite)
+    aes: float | None = option(None, "Aesthetic score that is added to every prompt, about 4 to 7.", validator=finite)
+    flow: float | None = option(None, "Motion score that is added to every prompt, 0 is none.", validator=finite)
     camera_motion: str | None = option(None, "Camera motion that is added to every prompt, such as `pan left`.")
     prompt_refiner: Selection | None = section(
         "prompt_refiner", optional=True, doc="Rewrites prompts before they are encoded; null: they are taken as given."
@@ -339,7 +295,7 @@ class TrainRecipe(SharedRecipe, ReadingOptions):
         None,
         "How often which latent frames of a clip are given instead of learned, such as {image_head: 0.1}: see "
         "docs/conditioning.md; null never.",
-        validator=validators.optional(_ratios),
+        validator=validators.optional(ratios),
     )
     features: FeatureOptions | None = option(None, "Where latents and text features are kept; null: nowhere.")
     trainable: list[str] | None = option(
@@ -379,7 +335,7 @@ class SampleRecipe(SharedRecipe, SampleOptions):
 
     fps: float = option(24.0, "Frame rate before frame_interval, told to models that ask for it.", validator=POSITIVE)
     num_frames: int | str = option(  # type: ignore[assignment]  # a frozen class may say more than its bases
-        doc="Video frames per sample, or a name such as 4s; 1 makes images.", validator=_frames
+        doc="Video frames per sample, or a name such as 4s; 1 makes images.", validator=frames
     )
     image_size: tuple[int, int] | None = option(
         None, "Rows and columns in pixels; resolution and aspect_ratio count before it.", validator=OPTIONAL_SIZE
