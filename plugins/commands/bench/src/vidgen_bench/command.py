@@ -157,3 +157,43 @@ def sample(
     report(
         checkpoint, prompts or own_prompts(checkpoint), only=only, repeats=repeats, json_path=json_path, drawing=output
     )
+
+
+@bench.command()
+@click.option("--model", "name", default="STDiT3-XL/2", show_default=True, help="Model of the STDiT family.")
+@click.option("--frames", default=15, show_default=True, type=click.IntRange(min=1), help="Tokens of a clip in time.")
+@click.option("--places", default=1590, show_default=True, type=click.IntRange(min=1), help="Tokens of a frame.")
+@click.option("--clips", default=1, show_default=True, type=click.IntRange(min=1), help="Clips of a rank's batch.")
+@click.option("--batches", default=1, show_default=True, type=click.IntRange(min=1), help="Accumulated in a step.")
+@click.option("--recomputed/--kept", default=True, show_default=True, help="Blocks worked out again, or all kept.")
+@click.option(
+    "--gpus",
+    "sizes",
+    default=(8, 16, 32, 64, 128, 256, 512, 1024),
+    multiple=True,
+    type=click.IntRange(min=2),
+    help="GPUs to work it out for; may be given again.",
+)
+@click.option("--sp-size", default=2, show_default=True, type=click.IntRange(min=2), help="Ranks to a sample.")
+@click.option("--within", default=300.0, show_default=True, help="GB/s a GPU sends to others of its machine.")
+@click.option("--between", default=40.0, show_default=True, help="GB/s a GPU sends to other machines.")
+@click.option("--speed", default=400.0, show_default=True, help="TFLOP/s of a GPU in training.")
+def parallel(
+    name: str,
+    frames: int,
+    places: int,
+    clips: int,
+    batches: int,
+    recomputed: bool,
+    sizes: tuple[int, ...],
+    sp_size: int,
+    within: float,
+    between: float,
+    speed: float,
+) -> None:
+    """What GPUs send each other in a training step, and what that costs: by formula, of assumed machines."""
+    from vidgen_bench import parallel as worked_out
+
+    job = worked_out.job_of(name, frames=frames, places=places, clips=clips, batches=batches, recomputed=recomputed)
+    cluster = worked_out.Cluster(within=within * 1e9, between=between * 1e9, speed=speed * 1e12)
+    worked_out.report(job, cluster, sizes, sp_size)
