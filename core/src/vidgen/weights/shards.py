@@ -38,7 +38,8 @@ def save(folder: Path, state: Mapping[str, Tensor], group: Any) -> None:
 def sizes(folder: Path) -> dict[str, torch.Size]:
     """Names and whole shapes of what a folder of safetensors holds. Raises: RunError, when it is damaged."""
     try:
-        return {name: one.size for name, one in _reader(folder).read_metadata().state_dict_metadata.items()}
+        known: Mapping[str, Any] = _reader(folder).read_metadata().state_dict_metadata
+        return {name: one.size for name, one in known.items()}
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise _damaged(folder, error) from error
 
@@ -88,7 +89,7 @@ def _first(error: CheckpointException) -> str:
     return f"rank {rank}: {getattr(cause, 'strerror', None) or cause}"
 
 
-def _damaged(folder: Path, error: Exception) -> RunError:
+def _damaged(folder: Path, error: BaseException) -> RunError:
     reason = _first(error) if isinstance(error, CheckpointException) else f"{type(error).__name__}: {error}"
     place = next((path for path in sorted(folder.glob("*.safetensors")) if not _opens(path)), folder)
     return RunError(f"{place} is damaged or cut short ({reason}). Use an earlier checkpoint.")
