@@ -56,7 +56,7 @@ class CrossAttention(AttentionLayer):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.width = heads, width
         self.q_linear = Linear(width, width)
         self.kv_linear = Linear(width, 2 * width)
         self.proj = Linear(width, width)
@@ -76,7 +76,7 @@ class CrossAttention(AttentionLayer):
 
     def keys_values(self, text: Tensor) -> Tensor:
         """(B, L, D) -> (B, L, 2 D), which depend on the caption alone; those that are worked out already stay."""
-        return text if text.shape[2] == self.kv_linear.out_features else self.kv_linear(text)
+        return text if text.shape[2] == 2 * self.width else self.kv_linear(text)
 
 
 def cross_attentions(blocks: Iterable[nn.Module]) -> list[CrossAttention]:
