@@ -420,7 +420,7 @@ def test_help_lists_the_commands_of_core_and_of_plugins(command: Command, instal
     assert done.returncode == 0
     commands = done.stdout.partition("Commands:")[2]
     assert [line.split()[0] for line in commands.splitlines() if line.startswith("  ")] == [
-        *("run", "plugins", "show", "new-plugin", "doctor"),
+        *("run", "plugins", "show", "export", "new-plugin", "doctor"),
         *("bench", "convert", "convert-weights", "data", "greet", "ui"),
     ]
     assert "Greet someone." in commands

@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "Run a recipe.",
     "plugins": "List what is installed.",
     "show": "Show a component's options.",
+    "export": "Write a checkpoint's weights as one file.",
     "new-plugin": "Start a plugin of your own.",
     "doctor": "Check this machine and installation.",
 }

@@ -183,8 +183,8 @@ def report(job: Job, cluster: Cluster, sizes: Sequence[int], sp_size: int) -> No
     )
     rows = list(scaling(job, cluster, sizes, sp_size))
     console.print(
-        f"{1000 * rows[0].compute:.0f} ms of computing a step. GB sent by each GPU in a step; share of its speed that is "
-        "left when it sends apart from computing, and together with it"
+        f"{1000 * rows[0].compute:.0f} ms of computing a step. GB sent by each GPU in a step; share of its speed that "
+        "is left when it sends apart from computing, and together with it"
     )
     console.print(_table(rows))
 
