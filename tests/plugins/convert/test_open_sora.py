@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from vidgen.errors import UserError
+from vidgen_convert.opensora.converting import convert_config as converted_draft
 
 Convert = Callable[..., Any]
 
@@ -490,3 +492,23 @@ def test_a_recipe_is_printed_where_no_file_is_named(here: Any, run: Convert) -> 
     done = run("given.py")
     assert "job: train\n" in done.out
     assert "Still to do before it runs:\n  - recipe: dataset.data_path: no such file or folder: absent.csv" in done.err
+
+
+WRONG = ("3", "'x'", "[]", "{'a': {'b': 3}}", "(1, 2)", "True", "dict(type=None)")
+GIVEN = {"training": TRAINING_1_2, "sampling": SAMPLING_1_1, "autoencoder": AUTOENCODER}
+
+
+@pytest.mark.parametrize("name", list(GIVEN))
+def test_a_value_of_the_wrong_kind_is_left_to_the_recipes_own_check(here: Any, name: str) -> None:
+    """Whatever stands in the place of a value: a recipe is made, or a mistake is told; nothing fails on the way."""
+    text = GIVEN[name]
+    keys = [line.partition(" = ")[0] for line in text.splitlines() if " = " in line and line[0] not in " #"]
+    made = 0
+    for key in keys:
+        for value in WRONG:
+            (here / "given.py").write_text(f"{text}\n{key} = {value}\n")
+            try:
+                made += bool(converted_draft(here / "given.py"))
+            except UserError:
+                continue
+    assert made > len(keys)

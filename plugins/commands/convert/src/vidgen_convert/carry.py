@@ -1,7 +1,6 @@
 """Settings carried over by a table; whatever it does not know is told of, too."""
 
 from collections.abc import Collection
-from typing import Any
 
 from vidgen.errors import did_you_mean
 
@@ -26,19 +25,12 @@ def carry_over(settings: Settings, table: Table, draft: Draft, helpers: Collecti
             draft.needless.append(Lost(setting, rule.note))
 
 
-def plain(value: Any) -> Any:
-    """Tuples as lists, mappings as plain ones, all the way down."""
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
-
-
 def _put(setting: Setting, rule: Rule, draft: Draft) -> None:
     if setting.value is None:
         draft.empty.append(setting)
         return
     value = rule.change(setting.value) if rule.change else setting.value
-    draft.put(rule.target, plain(value), rule.note)
+    draft.put(rule.target, value, rule.note)
 
 
 def _unknown(setting: Setting, table: Table, draft: Draft, helpers: Collection[str]) -> None:

@@ -41,7 +41,7 @@ class Draft:
         inner = self.data
         for key in above:
             inner = inner.setdefault(key, {})
-        inner[last] = value
+        inner[last] = plain(value)
         self.note(path, note)
 
     def get(self, path: str, default: Any = None) -> Any:
@@ -74,6 +74,13 @@ class Draft:
         order = list(self.data)
         paths = sorted(self.notes, key=lambda path: _rank(order, path))
         return [f"{path}: {text}" for path in paths for text in self.notes[path]]
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, mappings as plain ones, all the way down."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _rank(order: Sequence[str], path: str) -> int:

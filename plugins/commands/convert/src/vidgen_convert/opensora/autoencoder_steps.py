@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from vidgen_convert.draft import Draft
 from vidgen_convert.opensora import common_steps as steps
+from vidgen_convert.opensora.changes import number, renamed
 from vidgen_convert.settings import Setting, Settings
 
 DISCRIMINATORS: Mapping[str, str] = {"NLayerDiscriminator": "2d", "N_Layer_DISCRIMINATOR_3D": "3d"}
@@ -40,7 +41,7 @@ def _continue(settings: Settings, draft: Draft) -> None:
 def _choose_discriminator(settings: Settings, draft: Draft) -> None:
     kind = settings.value("discriminator.type")
     if kind is not None:
-        draft.put("discriminator.type", DISCRIMINATORS.get(kind, kind))
+        draft.put("discriminator.type", renamed(DISCRIMINATORS, kind))
     elif draft.take("discriminator") is not None:
         keys = ("discriminator_start", "discriminator_factor", "generator_factor", "generator_loss_type")
         for key in (*keys, "discriminator_loss_type", "lecam_loss_weight", "gradient_penalty_loss_weight"):
@@ -53,7 +54,7 @@ def _mix_images(settings: Settings, draft: Draft) -> None:
     if ratio is None:
         return
     if draft.get("mixed_strategy") == "mixed_video_image":
-        draft.put("mixed_image_ratio", float(ratio))
+        draft.put("mixed_image_ratio", number(ratio))
     else:
         written = Setting("mixed_image_ratio", ratio, settings.place("mixed_image_ratio"))
         draft.lose(written, "counts with mixed_strategy = 'mixed_video_image' alone, as in Open-Sora 1.2")
@@ -64,7 +65,7 @@ def _perceive(settings: Settings, draft: Draft) -> None:
     if not weight:
         return
     if settings.value("use_real_rec_loss") or draft.get("discriminator") is not None:
-        draft.put("perceptual_loss_weight", float(weight))
+        draft.put("perceptual_loss_weight", number(weight))
         draft.put("perceptual_weights", list(LPIPS_FILES), "Open-Sora fetched them; see docs/autoencoders.md for where")
     else:
         written = Setting("perceptual_loss_weight", weight, settings.place("perceptual_loss_weight"))

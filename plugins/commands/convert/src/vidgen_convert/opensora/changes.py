@@ -32,6 +32,11 @@ def resolution(value: Any) -> Any:
     return str(value).lower()
 
 
+def renamed(names: Mapping[str, str], value: Any) -> Any:
+    """A name by what it is here; whatever has no other one, or is no name, stays."""
+    return names.get(value, value) if isinstance(value, str) else value
+
+
 def number(value: Any) -> Any:
     """A number with a fraction, also where it was written without one."""
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vidgen_convert.draft import Draft
+from vidgen_convert.opensora.changes import renamed
 from vidgen_convert.opensora.dataset_keys import TYPES
 from vidgen_convert.opensora.model_keys import DOWNLOADS
 from vidgen_convert.opensora.recognise import Release
@@ -47,7 +48,7 @@ def name_scheduler(settings: Settings, draft: Draft) -> None:
     written = settings.value("scheduler.type")
     if written is None:
         return
-    kind = MISSPELT.get(written, written)
+    kind = renamed(MISSPELT, written)
     draft.put("scheduler.type", kind)
     if kind != written:
         draft.note("scheduler.type", f"the file says {written!r}, as Open-Sora's documentation does; {kind} is meant")
@@ -56,7 +57,7 @@ def name_scheduler(settings: Settings, draft: Draft) -> None:
 def name_dataset(settings: Settings, draft: Draft) -> None:
     """The type of the dataset, and where its table is."""
     written = settings.value("dataset.type")
-    kind = TYPES.get(written or "DatasetFromCSV", written)
+    kind = renamed(TYPES, written or "DatasetFromCSV")
     draft.put("dataset.type", kind)
     if kind == "VideoText" and written is not None:
         draft.put("dataset.repeat_images", True, "stills are repeated to clips, as in Open-Sora")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vidgen_convert.carry import plain
 from vidgen_convert.draft import Draft
 from vidgen_convert.opensora import common_steps as steps
 from vidgen_convert.opensora.changes import frames
@@ -84,10 +83,9 @@ def _keep_features(settings: Settings, draft: Draft) -> None:
 
 
 def _search(settings: Settings, draft: Draft) -> None:
-    ranges = draft.get("search.bucket_config", {})
-    config = {name: {n: [1.0, entry[0]] for n, entry in one.items()} for name, one in ranges.items()}
+    config = _with_guesses(draft.get("search.bucket_config", {}))
     draft.put(
-        "bucketer", {"type": "bucket", "bucket_config": config}, "batch sizes are the guesses; all clips are kept"
+        "bucketer", {"type": "bucket", "bucket_config": config}, "batch sizes are the guesses; no clip is left out"
     )
     base = settings.value("base")
     if base is None:
@@ -95,4 +93,17 @@ def _search(settings: Settings, draft: Draft) -> None:
     if settings.value("base_step_time") is not None:
         draft.lose(Setting("base", base, settings.place("base")), "base_step_time goes before it")
     else:
-        draft.put("search.base", plain([base[0], frames(base[1])]))
+        draft.put("search.base", _base(base))
+
+
+def _base(base: Any) -> Any:
+    """[resolution, frames], or [batch size, seconds]; anything else is left for the recipe's own check."""
+    is_pair = isinstance(base, list | tuple) and len(base) == 2
+    return [base[0], frames(base[1])] if is_pair else base
+
+
+def _with_guesses(ranges: Any) -> Any:
+    """Ranges as buckets that keep everything, with the guess for a batch size; anything else as it is."""
+    if isinstance(ranges, dict):
+        return {key: _with_guesses(one) for key, one in ranges.items()}
+    return [1.0, ranges[0]] if isinstance(ranges, list) and ranges else ranges

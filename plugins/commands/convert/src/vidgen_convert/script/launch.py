@@ -107,12 +107,19 @@ class _Reading:
                 self._fault(word, f"{word.text} would have to be run", WRITE_OUT, strict=strict)
                 continue
             try:
-                text = Variables(self.values).filled(word.text)
+                texts = self._split(word.text)
             except NotBound as error:
                 self._fault(word, f"${error} is not set in this script", WRITE_OUT, strict=strict)
                 continue
-            many = text.startswith("-") and text != word.text
-            yield from (evolve(word, text=one) for one in (shlex.split(text) if many else [text]))
+            except ValueError:
+                self._fault(word, f"a quote in the value of {word.text} is not closed", WRITE_OUT, strict=strict)
+                continue
+            yield from (evolve(word, text=one) for one in texts)
+
+    def _split(self, word: str) -> list[str]:
+        """A word with its variables filled in; of a variable that holds flags, several. Raises: NotBound, ValueError."""
+        text = Variables(self.values).filled(word)
+        return shlex.split(text) if text.startswith("-") and text != word else [text]
 
     def _fault(self, word: Word, text: str, hint: str, *, strict: bool = True) -> None:
         if strict:
