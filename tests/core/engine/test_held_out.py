@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_run import assert_same_state, loss_log
+import vidgen
+from tiny_run import RECIPE, assert_same_state, loss_log, merged
 from vidgen import RunError, UserError
 from vidgen.engine import media
 from vidgen.engine.held_out import SpreadDraws, held_out_rows
@@ -136,6 +137,18 @@ def test_every_bucket_has_its_own(train: Train, clips: dict[str, Any], caplog: p
     assert len({found["raw"], video, still}) == 3 and len(found) == 4
     assert "held_out: 1 of 7 rows are in no bucket (1: too few pixels" in caplog.text
     assert "held_out: row 6 is not measured: " in caplog.text
+
+
+def test_what_is_encoded_beforehand_is_what_is_trained_on(train: Train, clips: dict[str, Any], tmp_path: Path) -> None:
+    """Held-out rows need no features: they are encoded when they are measured."""
+    changes = {**clips, "max_steps": 5, "held_out": {"rows": 3, "every": 2}}
+    plain = train("plain", **changes)
+    features = {"cache": str(tmp_path / "cache"), "epochs": 4}
+    encode = {**changes, "job": "encode", "outputs": str(tmp_path / "encode"), "features": features}
+    vidgen.run(vidgen.load_recipe(merged(RECIPE, encode)))
+    kept = train("kept", **changes, features=features)
+    assert_same_state(plain, kept, step=5)
+    assert scores(plain) == scores(kept)
 
 
 def test_rows_of_which_none_can_be_measured_are_refused(train: Train, clips: dict[str, Any], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from vidgen.engine.data import Lookup, Stream
 from vidgen.engine.encoding import Encoding, open_store
 from vidgen.engine.features import FeatureStore
 from vidgen.engine.feed import Feed
+from vidgen.engine.held_out import rows_to_train_on
 from vidgen.engine.parts import (
     Encoders,
     Parts,
@@ -101,7 +102,8 @@ class EncodeJob:
         """What this rank has to encode, in batches of training: every sample that any of its epochs will ask for."""
         context = evolve(data_context(self.context, encoders), tokens=self._tokens)
         bucketer = context.components.build(self.recipe.bucketer, context)
-        stream = Stream(lookup.dataset, bucketer, Position(), None, context.rank, context.num_ranks)
+        rows = rows_to_train_on(self.recipe, lookup.dataset.table.num_rows)
+        stream = Stream(lookup.dataset, bucketer, Position(), None, context.rank, context.num_ranks, rows)
         per_epoch, missing, seen = stream.steps_per_epoch(), list[list[Ask]](), set[int]()
         for batch in islice(stream, per_epoch * self._epochs(per_epoch)):
             new = [ask for ask in batch if self._is_new(ask, lookup, seen)]

@@ -137,7 +137,7 @@ class HeldOut:
         """Name -> mean loss over rows and timesteps: `held_out/raw`, `held_out/ema` where weights are averaged, and of
         those (else of the raw ones) `held_out/BUCKET`, where there are several. All ranks call this.
 
-        Raises: RunError, when nothing of a bucket can be read.
+        Raises: RunError, when nothing can be read.
         """
         raw = sums = self._sums()
         scores = {"held_out/raw": _mean(raw)}
@@ -146,7 +146,8 @@ class HeldOut:
                 sums = self._sums()
             scores["held_out/ema"] = _mean(sums)
         if len(self._buckets) > 1:
-            scores |= {f"held_out/{name}": _mean(one) for name, one in zip(self._buckets, sums, strict=True)}
+            of_buckets = zip(self._buckets, sums, strict=True)
+            scores |= {f"held_out/{name}": _mean(one) for name, one in of_buckets if one[1]}
         return scores
 
     @torch.no_grad()
@@ -230,5 +231,5 @@ def _encoded(batch: Batch, encoding: Encoding) -> tuple[Batch, Encoded]:
 def _mean(sums: Tensor) -> float:
     total, count = sums.reshape(-1, 2).sum(0).tolist()
     if count == 0:
-        raise RunError("held_out: none of the rows, or none of those of a bucket, can be read; see the log")
+        raise RunError("held_out: none of the rows can be read; the log says why")
     return float(total / count)
