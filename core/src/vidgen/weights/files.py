@@ -15,14 +15,14 @@ from vidgen.errors import RunError, UserError
 
 State = dict[str, Tensor]
 SAFETENSORS_SUFFIX = ".safetensors"
-TORCH_SUFFIXES = (".pt", ".pth", ".bin")
+TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 SUFFIXES = (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)
 NAMES = ("model", "diffusion_pytorch_model", "pytorch_model")
 """What files of weights are called, without suffix."""
 INDEX_SUFFIX = ".index.json"
 PARTS = "shard-*.safetensors"
 """Files of a folder that several ranks wrote (`vidgen.weights.shards`)."""
-WRAPPERS = ("ema", "state_dict", "model")
+WRAPPERS = ("ema", "ema_state_dict", "state_dict", "gen_model", "model")
 """Entries in which published files keep the weights; the averaged ones first."""
 MAX_WRAPS = 4  # a file may hold itself
 PARALLEL_PREFIX = "module."  # of models saved inside a data-parallel wrapper
@@ -108,5 +108,6 @@ def _tensors(loaded: object, path: Path) -> State:
             break
         if loaded and all(isinstance(value, Tensor) for value in loaded.values()):
             return dict(loaded)
-        loaded = next((loaded[key] for key in WRAPPERS if isinstance(loaded.get(key), Mapping)), None)
+        inside = (loaded.get(key) for key in WRAPPERS)
+        loaded = next((one for one in inside if isinstance(one, Mapping) and one), None)  # an average may be empty
     raise UserError(f"{path} holds no state dict (a mapping of names to tensors)")

@@ -27,6 +27,9 @@ def find_weights(source: str | Path, *, ema: bool = True, hub_id: bool = False) 
         return path
     found = next(_inside(path), None) or next(_in_checkpoint(path, ema=ema), None)
     if found is None:
+        several = ", ".join(one.name for one in _files(path))
+        if several and not runfolder.NAME.fullmatch(path.name):
+            raise UserError(f"{path} holds several files of weights: {several}: name one of them")
         raise UserError(
             f"no weights in {path}: looked for {', '.join(NAMES)} as {', '.join(SUFFIXES)} or sharded, and for a "
             "checkpoint's model/, ema/ or ema.pt"
@@ -111,9 +114,13 @@ def _inside(folder: Path) -> Iterator[Path]:
         yield from (path for path in (stem, stem.with_name(stem.name + INDEX_SUFFIX)) if path.is_file())
     if any(folder.glob(PARTS)):
         yield folder
-    alone = [path for path in sorted(folder.glob("*")) if path.suffix in SUFFIXES and path.is_file()]
+    alone = _files(folder)
     if len(alone) == 1 and not runfolder.NAME.fullmatch(folder.name):
         yield alone[0]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*")) if path.suffix in SUFFIXES and path.is_file()]
 
 
 def _in_checkpoint(path: Path, *, ema: bool) -> Iterator[Path]:
