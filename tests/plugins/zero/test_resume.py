@@ -127,3 +127,14 @@ def test_a_checkpoint_of_several_ranks_is_sampled_from_and_started_from(tmp_path
     started = everything_in(run_here(World(), {**hardly, "model.from_pretrained": str(outputs)}))
     for name in (name for name in started if name.startswith("model/")):
         torch.testing.assert_close(started[name], saved[name.replace("model/", "ema/")], rtol=0, atol=1e-9)
+
+
+def test_another_number_of_ranks_is_told(tmp_path: Path) -> None:
+    """The recipe may be the same and steps still see other numbers of rows."""
+    outputs = tmp_path / "run"
+    on(1, "single", outputs, max_steps=1)
+    on(2, "ddp", outputs, max_steps=2, resume="latest")
+    assert (
+        "epoch0-global_step1 was written by ranks with 1 batches a step, and this run has 2"
+        in (outputs / "log.txt").read_text()
+    )

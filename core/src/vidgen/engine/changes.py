@@ -46,6 +46,16 @@ def check_changes(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint:
     )
 
 
+def tell_ranks(before: int, now: int, checkpoint: Path) -> None:
+    """Warn of another number of ranks, which no recipe tells. before, now: those with batches of their own."""
+    if before != now:
+        LOG.warning(
+            "%s was written by ranks with %d batches a step, and this run has %d: steps see as many rows as before "
+            "where accumulation_steps makes up for it",
+            *(checkpoint.name, before, now),
+        )
+
+
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Key path, old and new value. A key that the old recipe does not know came with a newer version, and is none."""
     for key, old in before.items():

@@ -21,7 +21,7 @@ from vidgen.engine import checkpoint
 from vidgen.engine.adapting import names_of
 from vidgen.engine.agreement import Agreement
 from vidgen.engine.batch import Batch, Position
-from vidgen.engine.changes import check_changes
+from vidgen.engine.changes import check_changes, tell_ranks
 from vidgen.engine.clock import Clock
 from vidgen.engine.data import Stream
 from vidgen.engine.ema import Ema
@@ -312,6 +312,7 @@ class Training:
             "position": {"epoch": self.position.epoch, "batch": self.position.batch},
             "window": self.window.state_dict(),
             "parallel": self.parallel.state_dict(),
+            "num_ranks": self.parallel.num_ranks,
             "prediction_type": self.parts.scheduler.prediction_type,
             "recipe": dict(self.context.recipe),
             "versions": {**self.context.components.versions(), "torch": torch.__version__},
@@ -327,6 +328,7 @@ class Training:
         self.position = Position(**state["position"])
         self.window.load_state_dict(state["window"])
         self.parallel.load_state_dict(state["parallel"])
+        tell_ranks(state.get("num_ranks", self.parallel.num_ranks), self.parallel.num_ranks, start)
 
 
 def make_stream(recipe: TrainRecipe, context: Context, dataset: Dataset, parts: Parts, start: Position) -> Stream:
