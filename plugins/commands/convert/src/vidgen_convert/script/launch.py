@@ -117,7 +117,7 @@ class _Reading:
             yield from (evolve(word, text=one) for one in texts)
 
     def _split(self, word: str) -> list[str]:
-        """A word with its variables filled in; several, of a variable that holds flags. Raises: NotBound, ValueError."""
+        """A word with its variables filled in; several, where it holds flags. Raises: NotBound, ValueError."""
         text = Variables(self.values).filled(word)
         return shlex.split(text) if text.startswith("-") and text != word else [text]
 
