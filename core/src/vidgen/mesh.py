@@ -203,6 +203,8 @@ def connect(
     """
     rank, size, local_rank = ranks_of(environment)
     store = dist.HashStore() if size == 1 else _store(rank, size, environment)
+    # a launcher that starts all again keeps its store, and what the ranks before left in it
+    store = dist.PrefixStore(environment.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
     _await_all(store, rank, size, patience)
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
