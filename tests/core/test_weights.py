@@ -268,3 +268,11 @@ def test_settings_that_are_no_weights_have_a_name_of_their_own() -> None:
     assert structure(one) != structure(same)
     one.eval()
     assert structure(one) == structure(torch.nn.Sequential(torch.nn.GroupNorm(2, 4)))
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_a_pickle_that_cannot_be_looked_through_is_refused_as_such(tmp_path: Path, protocol: int):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "a.pt", pickle_protocol=protocol)
+    with pytest.raises(UserError, match="is a pickle of protocol 4 or 5"):
+        read_state(tmp_path / "a.pt")

@@ -68,6 +68,12 @@ def _read_torch(path: Path) -> State:
                 f"{path} holds more than weights: reading it would run code, so it is refused. Save its state dict as "
                 ".safetensors with the program that made it."
             ) from error
+        if isinstance(error, UnpicklingError) and "Unsupported operand" in str(error):
+            raise UserError(
+                f"{path} is a pickle of protocol 4 or 5, of which nobody can say without running it what it does, so it "
+                "is refused. Save its state dict as .safetensors, or by torch.save as it is, with the program that made "
+                "it."
+            ) from error
         raise _damaged(path, error) from error
     state = _tensors(loaded, path)
     prefixed = bool(state) and all(name.startswith(PARALLEL_PREFIX) for name in state)
