@@ -1,6 +1,7 @@
 """State dicts from files. Tensors stay in the file, mapped into memory, until they are used."""
 
 import json
+import pickle
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ PARTS = "shard-*.safetensors"
 """Files of a folder that several ranks wrote (`vidgen.weights.shards`)."""
 WRAPPERS = ("ema", "ema_state_dict", "state_dict", "gen_model", "model")
 """Entries in which published files keep the weights; the averaged ones first."""
+FRAME = f"Unsupported operand {pickle.FRAME[0]}"
+"""What torch's reader says of a pickle of protocol 4 or 5, which begins with a frame."""
 MAX_WRAPS = 4  # a file may hold itself
 PARALLEL_PREFIX = "module."  # of models saved inside a data-parallel wrapper
 
@@ -68,11 +71,10 @@ def _read_torch(path: Path) -> State:
                 f"{path} holds more than weights: reading it would run code, so it is refused. Save its state dict as "
                 ".safetensors with the program that made it."
             ) from error
-        if isinstance(error, UnpicklingError) and "Unsupported operand" in str(error):
+        if isinstance(error, UnpicklingError) and FRAME in str(error):
             raise UserError(
-                f"{path} is a pickle of protocol 4 or 5, of which nobody can say without running it what it does, so it "
-                "is refused. Save its state dict as .safetensors, or by torch.save as it is, with the program that made "
-                "it."
+                f"{path} is a pickle of protocol 4 or 5, which cannot be read without running it, so it is refused. Save "
+                "its state dict as .safetensors, or by a plain torch.save, with the program that made it."
             ) from error
         raise _damaged(path, error) from error
     state = _tensors(loaded, path)
