@@ -1,6 +1,7 @@
 """Sampling itself: captions worked out once against in every step, compiled blocks, videos written as they are made.
 
 Models are of mid size with moved start values; what is measured is a few steps with guidance, as a sampler takes them.
+Times are the processor's.
 """
 
 import tempfile
@@ -22,7 +23,7 @@ from vidgen.engine.sample import loaded_parts
 from vidgen.engine.sampler import Sampler, make_sampler
 from vidgen.rng import Draws
 
-from vidgen_bench.comparison import Alternatives, Comparison, peak_megabytes, seconds
+from vidgen_bench.comparison import Alternatives, Comparison, peak_megabytes, processor_seconds
 from vidgen_bench.models import CAPTIONS, SIZE, moved, normal, stdit3_inputs
 
 STEPS = 3
@@ -57,14 +58,14 @@ def comparisons() -> Iterator[Comparison]:
                 against="recomputing everything",
                 goal=1.0,
                 prepare=partial(exact_mode, partial(make, tokens)),
-                measure=seconds,
+                measure=processor_seconds,
             )
         yield Comparison(
             name=f"{name}, compiled blocks",
             against="as written",
             goal=1.15,
             prepare=partial(compiled, partial(make, TOKENS[0])),
-            measure=seconds,
+            measure=processor_seconds,
             warm_up=2,
         )
     for loops in LENGTHS:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 from attrs import frozen
 
@@ -97,6 +97,13 @@ def seconds(call: Callable[[], object]) -> float:
     start = perf_counter()
     call()
     return perf_counter() - start
+
+
+def processor_seconds(call: Callable[[], object]) -> float:
+    """Time of the processor that one call takes, on all threads: what else the machine does matters less."""
+    start = process_time()
+    call()
+    return process_time() - start
 
 
 def milliseconds(call: Callable[[], object], *, steps: int) -> float:
