@@ -188,6 +188,13 @@ def test_recipes_of_a_run_take_up_what_another_left(tmp_path: Path) -> None:
     assert len(list((tmp_path / "made/iddpm").glob("*.mp4"))) == 2 == len(list((tmp_path / "solved").glob("*.mp4")))
 
 
+def test_the_page_names_every_recipe_with_its_parameters() -> None:
+    page = (RECIPES.parent / "docs/recipes.md").read_text(encoding="utf-8")
+    for name, (parameters, latents) in PUBLISHED.items():
+        assert Path(name).stem in page and f"{parameters:,}" in page, name
+        assert name.startswith("opensora-plan/") or latents is None or latents in page, name
+
+
 def test_no_two_recipes_write_into_one_folder() -> None:
     outputs = [_data(name).get("outputs", f"outputs/{Path(name).stem}") for name in PUBLISHED]
     assert len(set(outputs)) == len(outputs)
