@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,15 @@ def ranks_of(launcher: subprocess.Popen[str]) -> dict[int, int]:
     return found
 
 
+def wait_until(so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Until something is so of a running process."""
+    deadline = time.monotonic() + 2 * SOON
+    while not so():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def alive(process: int) -> bool:
     """Whether it still runs; a zombie does not."""
     try:
@@ -50,17 +61,23 @@ def alive(process: int) -> bool:
         return False
 
 
-def test_a_rank_that_is_killed_ends_the_run_and_is_named(tmp_path: Path) -> None:
-    launcher = start(tmp_path, {"max_steps": 100_000, "checkpoint.every": 5, "epochs": None})
+def test_a_rank_that_is_killed_ends_the_others_and_is_named(tmp_path: Path) -> None:
+    """Twice: after the first time the launcher starts all again, as it was told to, and they go on."""
+    run = ("-m", "vidgen.run", "{}", "--nproc", "2", "--max-restarts", "1")
+    changes = {"max_steps": 100_000, "checkpoint.every": 5, "checkpoint.keep": None, "resume": "latest"}
+    launcher = start(tmp_path, changes, *run)
     wait_for(tmp_path / "run" / "checkpoints" / "epoch0-global_step5", launcher)
-    ranks = ranks_of(launcher)
-    assert sorted(ranks) == [0, 1]
-    os.kill(ranks[1], signal.SIGKILL)
+    first = ranks_of(launcher)
+    assert sorted(first) == [0, 1]
+    os.kill(first[1], signal.SIGKILL)
+    wait_until(lambda: "goes on from" in (tmp_path / "run" / "log.txt").read_text(), launcher)
+    assert not any(map(alive, first.values()))
+    again = ranks_of(launcher)
+    os.kill(again[1], signal.SIGKILL)
     _, told = launcher.communicate(timeout=SOON)
     assert launcher.returncode == 1
     assert told.splitlines()[-1] == "rank 1: it was killed (SIGKILL), perhaps for want of memory"
-    assert "Traceback" not in told and not any(map(alive, ranks.values()))
-    assert runfolder.latest(tmp_path / "run") is not None
+    assert "Traceback" not in told and not any(map(alive, again.values()))
 
 
 def test_a_signal_to_the_launcher_saves_on_all_ranks_and_the_run_goes_on(tmp_path: Path) -> None:
