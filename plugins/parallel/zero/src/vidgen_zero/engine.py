@@ -135,14 +135,15 @@ class Zero:
 
     def plan(self, whole: Mapping[str, int], blocks: Sequence[int], ranks: int) -> dict[str, int]:
         """Bytes on one of `ranks` ranks. whole: of all ranks together, by name, in float32. blocks: of each repeated
-        block's weights. `gathered weights` are those that layers compute with, in the dtype of forward passes, with
-        what is sent for two blocks at a time."""
+        block's weights. `gathered weights` are those that layers compute with, in the dtype of forward passes. Of what
+        is gathered or summed at a time, the largest is there twice: as it is sent and as it is used."""
         share, size = 1 if self.stage == "ddp" else ranks, self.dtype.itemsize / torch.float32.itemsize
-        largest = max(blocks, default=0)
-        gathered = whole["weights"] - sum(blocks) if self.stage == "zero3" else whole["weights"]
+        rest = whole["weights"] - sum(blocks)  # all that is in no block is gathered at once
+        largest = max([rest, *blocks])
+        gathered = rest + 2 * max(blocks, default=0) if self.stage == "zero3" else whole["weights"]
         parts = {name: 0 if self._offload else number // share for name, number in whole.items()}
-        parts["gradients"] += largest  # of a block that is on its way
-        return {**parts, "gathered weights": round((gathered + 2 * largest) * size)}
+        parts["gradients"] += 2 * largest
+        return {**parts, "gathered weights": round((gathered + largest) * size)}
 
     def state_dict(self) -> dict[str, Any]:
         """See `interfaces.Parallel`."""
@@ -175,6 +176,8 @@ def _build(options: ZeroOptions, context: Context, stage: Stage) -> Zero:
     """
     _, _, local_rank = ranks_of(os.environ)
     device = find_device(options.device, local_rank)
+    if options.cpu_offload and device.type == "cpu" and context.load_weights:
+        raise UserError("parallel.cpu_offload: the device is the CPU already; leave cpu_offload out, or use a GPU")
     world = connect(device) if context.load_weights else World()
     tokens = world.token_groups(options.sp_size) if context.load_weights else (TokenGroup(), 0, 1)
     return Zero(
