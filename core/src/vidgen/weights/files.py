@@ -73,8 +73,8 @@ def _read_torch(path: Path) -> State:
             ) from error
         if isinstance(error, UnpicklingError) and FRAME in str(error):
             raise UserError(
-                f"{path} is a pickle of protocol 4 or 5, which cannot be read without running it, so it is refused. Save "
-                "its state dict as .safetensors, or by a plain torch.save, with the program that made it."
+                f"{path} is a pickle of protocol 4 or 5, which cannot be read without running it, so it is refused. "
+                "Save its state dict as .safetensors, or by a plain torch.save, with the program that made it."
             ) from error
         raise _damaged(path, error) from error
     state = _tensors(loaded, path)
