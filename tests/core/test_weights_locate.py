@@ -68,7 +68,7 @@ def test_safetensors_go_before_files_of_torch(tmp_path: Path):
 def test_of_several_files_of_unknown_names_none_is_guessed(tmp_path: Path):
     for name in ("a.pth", "b.pth"):
         (tmp_path / name).touch()
-    with pytest.raises(UserError, match="holds several files of weights: a.pth, b.pth: name one of them"):
+    with pytest.raises(UserError, match=r"holds several files of weights: a\.pth, b\.pth: name one of them"):
         find_weights(tmp_path)
 
 

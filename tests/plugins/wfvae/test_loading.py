@@ -145,7 +145,7 @@ def test_checkpoints_with_code_damaged_or_of_something_else_are_told(folder, che
     with pytest.raises(UserError, match=text):
         loaded(folder)
     checkpoint(other, name="second.ckpt")
-    with pytest.raises(UserError, match=r"holds several files of weights: merged\.ckpt, second\.ckpt: name one of them"):
+    with pytest.raises(UserError, match=r"several files of weights: merged\.ckpt, second\.ckpt: name one of them"):
         loaded(folder)
 
 
