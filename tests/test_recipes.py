@@ -9,15 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
+import torch
 import vidgen
 from PIL import Image
+from safetensors.torch import load_file
+from video_files import clips
 from vidgen.engine.parts import build_bucketer, build_on_meta, data_context, describe
 from vidgen.interfaces import Context
 from vidgen.recipe import Recipe
 from vidgen.recipe.source import read_source, read_yaml
+from vidgen.testing import write_clip
+
+__all__ = ["clips"]  # a fixture
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 NAMES = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.yaml"))
@@ -101,6 +106,9 @@ OF_A_RUN = (
 """Recipes that take up what another one left."""
 
 
+MODEL = "checkpoints/*-global_step2/model/model.safetensors"
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all that the recipes name."""
@@ -159,7 +167,7 @@ def test_only_the_parts_that_a_recipe_says_are_trained() -> None:
 @pytest.mark.parametrize("name", [one for one in PUBLISHED if "features" not in one])
 def test_the_tiny_sibling_runs(name: str, tmp_path: Path) -> None:
     vidgen.run(vidgen.load_recipe(RECIPES / name, [*_tiny(name), f"outputs={tmp_path}"]))
-    kind = {"train": "checkpoints/*-global_step2/model/model.safetensors", "sample": "sample_*.*"}
+    kind = {"train": MODEL, "sample": "sample_*.*"}
     job = _data(name)["job"]
     assert list(tmp_path.glob(kind.get(job, "recipe_found.yaml")))
 
@@ -170,6 +178,28 @@ def test_the_tiny_sibling_trains_from_the_features_that_it_kept(tmp_path: Path) 
         changes = [*_tiny(name), f"job={job}", f"features.cache={tmp_path / 'kept'}", f"outputs={tmp_path / job}"]
         vidgen.run(vidgen.load_recipe(RECIPES / name, changes))
     assert list((tmp_path / "train").glob("checkpoints/*-global_step2"))
+
+
+def test_a_stage_begins_with_the_average_of_the_one_before(tmp_path: Path) -> None:
+    assert _data("opensora-v12/adapt.yaml")["model"]["from_pretrained"] == "outputs/opensora-v12/adapt_image"
+    for stage, weights in (("adapt_image", "null"), ("adapt", tmp_path / "adapt_image")):
+        name = f"opensora-v12/{stage}.yaml"
+        changes = [*_tiny(name), f"model.from_pretrained={weights}", f"outputs={tmp_path / stage}"]
+        vidgen.run(vidgen.load_recipe(RECIPES / name, changes))
+    before = load_file(next((tmp_path / "adapt_image").glob(MODEL.replace("/model/", "/ema/"))))
+    after = load_file(next((tmp_path / "adapt").glob(MODEL)))
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {name for name in before if name.startswith("temporal_blocks.")}
+
+
+@pytest.mark.parametrize("case", ["fixed", "variable_duration", "variable_sides", "variable_area", "combined"])
+def test_a_case_of_open_sora_plan_trains_and_samples_on_real_clips(case: str, clips: Path, tmp_path: Path) -> None:
+    name, data = f"opensora-plan/train_{case}.yaml", f"dataset.data={clips / 'data.txt'}"
+    several = ["dataset.video_endings=[.mp4,.mkv,.avi]", "dataset.total_batch_size=0"]  # of five clips
+    vidgen.run(vidgen.load_recipe(RECIPES / name, [*_tiny(name), data, *several, f"outputs={tmp_path / 'run'}"]))
+    name, weights = "opensora-plan/sample.yaml", f"model.from_pretrained={tmp_path / 'run'}"
+    vidgen.run(vidgen.load_recipe(RECIPES / name, [*_tiny(name), weights, f"outputs={tmp_path / 'made'}"]))
+    assert len(list((tmp_path / "made").glob("*.mp4"))) == 2
 
 
 def test_recipes_of_a_run_take_up_what_another_left(tmp_path: Path) -> None:
@@ -264,10 +294,5 @@ def _write(path: Path, text: str) -> None:
 
 
 def _film(path: Path, frames: int) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=24)
-        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
-        for number in range(frames):
-            picture = np.full((96, 128, 3), 2 * number, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+    shades = np.arange(0, 2 * frames, 2, dtype=np.uint8)[None, :, None, None]
+    write_clip(path, np.broadcast_to(shades, (3, frames, 96, 128)).copy(), 24.0)
