@@ -22,15 +22,16 @@ BY_WAVELETS = {**WAVELETS, "norm_type": "layernorm", "encoder_num_resblocks": 1,
 PIPELINE = {"vae_2d": {"config": FRAMES}, "vae_temporal": {"filters": 8, "num_res_blocks": 1, "num_groups": 4}}
 OPENSORA_PLAN = {"num_layers": 4, "num_attention_heads": 2, "attention_head_dim": 12, "sparse_n": 2}  # dense and sparse
 
+TWO_BLOCKS = {"hidden_size": 24, "depth": 2}
 SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("autoencoder", "VideoAutoencoderKL"): {"config": FRAMES},
     ("autoencoder", "VideoAutoencoderKLTemporalDecoder"): {"config": SVD},
     **{("autoencoder", name): PIPELINE for name in ("OpenSoraVAE_V1_2", "VideoAutoencoderPipeline")},
     **{("autoencoder", name): BY_WAVELETS for name in ("WFVAE", "WFVAE-8dim", "WFVAE-4dim")},
     ("scheduler", "diffusers/PNDMScheduler"): {"config": {"skip_prk_steps": True}},
-    **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("STDiT", "DiT", "Latte", "Latte-1")},
-    **{("model", f"PixArt{name}"): {"hidden_size": 24, "depth": 2, "num_heads": 3} for name in ("", "MS", "_Sigma")},
-    **{("model", name): {"hidden_size": 24, "depth": 2, "num_heads": 2} for name in ("STDiT2", "STDiT3")},
+    **{("model", name): {**TWO_BLOCKS, "num_heads": 3} for name in ("STDiT", "DiT", "Latte", "Latte-1")},
+    **{("model", f"PixArt{name}"): {**TWO_BLOCKS, "num_heads": 3} for name in ("", "MS", "_Sigma")},
+    **{("model", name): {**TWO_BLOCKS, "num_heads": 2} for name in ("STDiT2", "STDiT3")},
     **{("model", f"OpenSora{name}_v1_3"): OPENSORA_PLAN for name in ("T2V", "Inpaint")},
     ("dataset", "VideoText"): {"data_path": "clips.csv"},
     ("dataset", "VariableVideoText"): {"data_path": "clips.csv"},
@@ -53,6 +54,9 @@ OF_FILES = {"t5", "clip", "causal-lm"}
 OF_GPUS = {"colossalai/zero2", "colossalai/zero2-seq", "fp8"}
 """Refuse to be anywhere else; tests/gpu tries them."""
 
+OF_RANKS = {"zero2-seq"}
+"""Refuse to be alone; their own tests try them on ranks."""
+
 LARGE = {offer.component.name for offer in OFFERS if offer.kind == "model" and "/" in offer.component.name}
 """Published sizes of models tried above: their registration and options are checked alone."""
 
@@ -61,7 +65,10 @@ def named(offer: Offer) -> str:
     return f"{offer.kind}-{offer.component.name}"
 
 
-@pytest.mark.parametrize("offer", [o for o in OFFERS if o.component.name not in LARGE | OF_FILES | OF_GPUS], ids=named)
+ELSEWHERE = LARGE | OF_FILES | OF_GPUS | OF_RANKS
+
+
+@pytest.mark.parametrize("offer", [o for o in OFFERS if o.component.name not in ELSEWHERE], ids=named)
 def test_it_keeps_what_its_kind_promises(offer, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_table(tmp_path / "clips.csv")
