@@ -14,6 +14,15 @@ class Halving:
         return (size[0] + 1) // 2, size[1] // 8, size[2] // 8
 
 
+class Even(Halving):
+    """One that takes even numbers of frames alone."""
+
+    def latent_size(self, size):
+        if size[0] % 2:
+            raise UserError(f"given frames: {size[0]}")
+        return super().latent_size(size)
+
+
 def test_the_first_latent_frame_of_a_chunk_is_the_short_one(chunked):
     """17 = 1 + 4 + 4 + 4 + 4."""
     time = chunked(51)
@@ -49,3 +58,9 @@ def test_numbers_that_divide_a_chunk_are_refused(chunked):
     assert chunked(51).frames_of_chunks(10, "key") == 34
     with pytest.raises(UserError, match=r"key: 3 latent frames divide .* 5 of them \(17 video frames\)"):
         chunked(51).frames_of_chunks(3, "key")
+
+
+def test_a_file_that_cannot_be_encoded_by_itself_is_named():
+    vae = Even()
+    with pytest.raises(UserError, match=r"reference a.png has 1 frame, .*\n.*given frames: 1"):
+        LatentTime.of(vae, (8, 16, 16)).count_reference("a.png", 1)

@@ -2,7 +2,7 @@
 
 import pytest
 from attrs import astuple
-from vidgen.conditioning.strategy import Given, check_loops, parse_strategy, to_text
+from vidgen.conditioning.strategy import Given, check_loop, check_loops, parse_strategy, to_text
 from vidgen.errors import UserError
 
 
@@ -90,3 +90,8 @@ def test_loops_that_are_not_sampled_are_refused():
         check_loops(parse_strategy("0;2"), 2)
     with pytest.raises(UserError, match="loops are counted from 0"):
         check_loops(parse_strategy("-1"), 2)
+
+
+def test_a_loop_of_a_condition_is_told_by_the_conditions_name():
+    with pytest.raises(UserError, match=r"conditions\[0\].loop: it is for loop 1, but only 0..0"):
+        check_loop(1, 1, "conditions[0].loop: it")

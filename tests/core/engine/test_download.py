@@ -75,6 +75,11 @@ def test_this_machine_and_private_networks_are_not_asked(host: str, name: str, s
         pass
 
 
+def test_a_private_host_where_nothing_listens_is_refused_all_the_same() -> None:
+    with pytest.raises(UserError, match="no public address"), downloaded("http://127.0.0.1:9/a.png", Limits()):
+        pass
+
+
 def test_what_is_an_address() -> None:
     assert is_address("https://a.example/b.png") and is_address("HTTP://a")
     assert not any(map(is_address, ("a.png", "/a/http:/b.png", "file:///etc/passwd", "ftp://a/b", "c:\\a.png")))

@@ -44,6 +44,17 @@ class LatentTime:
         per_chunk = 1 if self.chunk is None else self.count(self.chunk)
         return per_chunk if per_chunk > 1 else None
 
+    def count_reference(self, name: str, frames: int) -> int:
+        """Latent frames of the file `name`, which has so many video frames. Raises: UserError, naming it."""
+        try:
+            return self.count(frames)
+        except UserError as error:
+            what = "1 frame" if frames == 1 else f"{frames} frames"
+            raise UserError(
+                f"reference {name} has {what}, which the autoencoder cannot encode by itself\n    {error}\n"
+                "    give a video with a number of frames that it takes; a picture needs one that takes 1 frame"
+            ) from error
+
     def frames_of(self, latents: int) -> int:
         """Video frames in the first `latents` latent frames."""
         if self.chunk is None:

@@ -116,7 +116,7 @@ class _Translation:
         start = self._latent(at, time.num_frames, "at", "the clip")
         reference_start = self._latent(first, self._total, "frames", self._name)
         wanted = min(end - first, condition.length or end - first)
-        room = min(time.latents - start, time.count(self._total) - reference_start)
+        room = min(time.latents - start, time.count_reference(self._name, self._total) - reference_start)
         length = self._length(wanted, start, room)
         return Given(
             loop=condition.loop,

@@ -69,13 +69,18 @@ def to_text(given: Iterable[Given]) -> str:
 def check_loops(given: Iterable[Given], loops: int) -> None:
     """Raises: UserError, when frames are meant for a loop that is not sampled."""
     for one in given:
-        if not 0 <= one.loop < loops:
-            raise UserError(
-                f"mask_strategy: {to_text([one])} is for loop {one.loop}, but only 0..{loops - 1} are sampled\n"
-                f"    set loop: {one.loop + 1} or more, or say another loop"
-                if one.loop >= 0
-                else f"mask_strategy: {to_text([one])} is for loop {one.loop}; loops are counted from 0"
-            )
+        check_loop(one.loop, loops, f"mask_strategy: {to_text([one])}")
+
+
+def check_loop(loop: int, loops: int, what: str) -> None:
+    """Raises: UserError, when `what` is for a loop that is not sampled."""
+    if loop < 0:
+        raise UserError(f"{what} is for loop {loop}; loops are counted from 0")
+    if loop >= loops:
+        raise UserError(
+            f"{what} is for loop {loop}, but only 0..{loops - 1} are sampled\n"
+            f"    set loop: {loop + 1} or more, or say another loop"
+        )
 
 
 @frozen

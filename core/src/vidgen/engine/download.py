@@ -2,6 +2,7 @@
 
 import http.client
 import ipaddress
+import socket
 import tempfile
 import time
 import urllib.request
@@ -93,14 +94,28 @@ class _NotPublic(OSError):
 
 def _check_public(connection: http.client.HTTPConnection) -> None:
     """Looks at the address that was really connected to: a name may be answered otherwise a second time."""
-    peer = ipaddress.ip_address(connection.sock.getpeername()[0].partition("%")[0])
-    if not peer.is_global or peer.is_multicast:
+    try:
+        _check_address(connection.host, connection.sock.getpeername()[0])
+    except _NotPublic:
         connection.close()
-        raise _NotPublic(f"{connection.host} is at {peer}, which is no public address")
+        raise
+
+
+def _check_host(host: str, port: int) -> None:
+    """Before anything is connected to: not even a closed port of a private host can be told from an open one."""
+    for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        _check_address(host, str(address[0]))
+
+
+def _check_address(host: str, address: str) -> None:
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if not found.is_global or found.is_multicast:
+        raise _NotPublic(f"{host} is at {found}, which is no public address")
 
 
 class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
+        _check_host(self.host, self.port)
         super().connect()
         _check_public(self)
 
@@ -109,6 +124,7 @@ class _SafeConnection(http.client.HTTPSConnection):
     def connect(self) -> None:
         # Checked before anything is said, TLS included.
         plain = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
+        _check_host(self.host, self.port)
         plain.connect()
         _check_public(plain)
         self.sock = self._context.wrap_socket(plain.sock, server_hostname=self.host)  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 from vidgen import weights
 from vidgen.conditioning.long_video import carried, check_long
 from vidgen.conditioning.named import translate
-from vidgen.conditioning.strategy import check_loops
+from vidgen.conditioning.strategy import check_loop
 from vidgen.conditioning.timeline import Reference, timeline
 from vidgen.engine import media
 from vidgen.engine.download import Limits
@@ -105,7 +105,8 @@ class Sampler:
         found = translate(self.options.conditions, time, count, task.references)
         for note in found.notes:
             LOG.warning("%s", note)
-        check_loops(found.given, len(task.texts))
+        for number, given in enumerate(found.given):
+            check_loop(given.loop, len(task.texts), f"conditions[{number}].loop: it")
         return evolve(task, references=found.references, given=(*task.given, *found.given))
 
     def check(self, tasks: Sequence[Task]) -> None:
@@ -124,7 +125,7 @@ class Sampler:
     def drawing(self, task: Task) -> str:
         """Which latent frames of a sample are given, in words and characters. Reads the references' lengths."""
         time, references = self.generation.time(task.size), self.generation.references
-        named = [Reference(name, time.count(references.num_frames(name))) for name in task.references]
+        named = [Reference(name, time.count_reference(name, references.num_frames(name))) for name in task.references]
         named.append(Reference("the clip before", time.latents))
         long, loops = self.generation.long, len(task.texts)
         given = [*task.given, *(carried(loop, len(named), long.length, long.edit) for loop in range(1, loops))]

@@ -34,7 +34,8 @@ def read_frames(path: Path, size: Size2, piece: int) -> Iterator[Tensor]:
                 yield torch.stack(waiting, dim=1)
                 waiting = []
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, av.FFmpegError) as error:
-        raise RunError(f"{path} cannot be read as a picture or video ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"{path} cannot be read as a picture or video ({reason})") from error
     if empty:
         raise RunError(f"{path} holds no frame")
     if waiting:

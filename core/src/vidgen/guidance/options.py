@@ -1,13 +1,19 @@
 """What a recipe may say of guidance beyond its scale; every scheduler's options derive from it."""
 
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 from attrs import Attribute, frozen, validators
 
 from vidgen.component import option
 
-FINITE: Any = validators.and_(validators.gt(-inf), validators.lt(inf))
+
+def _finite(_: Any, attribute: "Attribute[Any]", value: float) -> None:
+    if not isfinite(value):
+        raise ValueError(f"'{attribute.name}' must be a finite number: {value}")
+
+
+FINITE: Any = _finite
 
 
 def _interval(_: Any, attribute: "Attribute[Any]", value: tuple[float, float]) -> None:

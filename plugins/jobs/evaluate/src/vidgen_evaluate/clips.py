@@ -80,7 +80,8 @@ def read(path: Path, upscale: int = 1, most: int | None = None) -> Tensor:
         half = upscale // 2
         video = np.stack(frames)[:, half::upscale, half::upscale]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, av.FFmpegError) as error:
-        raise RunError(f"{path} cannot be read as a picture or video ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"{path} cannot be read as a picture or video ({reason})") from error
     return torch.from_numpy(video.copy()).permute(3, 0, 1, 2)
 
 

@@ -3,6 +3,7 @@
 Letters: B clips, C latent channels, T H W latent frames/rows/columns, N caption tokens.
 """
 
+from math import lcm
 from typing import Protocol, TypeVar
 
 from attrs import frozen
@@ -63,10 +64,13 @@ def settled(given: Value | None, known: Value | None, default: Value, *, key: st
 
 def check_width(hidden_size: int, num_heads: int, *, multiple: int) -> None:
     """Raises: UserError, when the width is no multiple of `multiple` and of the number of heads."""
-    if hidden_size % multiple or hidden_size % num_heads:
+    step = lcm(multiple, num_heads)
+    if hidden_size % step:
+        below = hidden_size // step * step
+        near = f"{below} or {below + step}" if below else f"{step}"
         raise UserError(
             f"the model's hidden_size is {hidden_size}; it has to be a multiple of {multiple} (for the position "
-            f"tables) and of num_heads, {num_heads}"
+            f"tables) and of num_heads, {num_heads}, such as {near}"
         )
 
 
