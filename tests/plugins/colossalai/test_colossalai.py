@@ -83,6 +83,11 @@ def test_the_message_the_constraints_and_the_readme_name_the_same_set() -> None:
     assert f"ColossalAI {library.TESTED['colossalai']}" in (HOME / "README.md").read_text()
 
 
+def test_the_set_agrees_with_the_repositorys_own() -> None:
+    shared = pins(HOME.parents[2] / "constraints.txt")
+    assert {name: shared.get(name, version) for name, version in library.TESTED.items()} == library.TESTED
+
+
 def test_the_script_installs_the_set_without_its_requirements(tmp_path: Path) -> None:
     """With a Python that writes down what it is asked."""
     fake = tmp_path / "python"
