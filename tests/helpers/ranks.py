@@ -7,6 +7,7 @@ import socket
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PATIENCE = 240  # seconds for all ranks to answer
-PRELOADED = ["vidgen.mesh", "vidgen.engine.train", "vidgen.weights.shards", "vidgen_zero.engine"]
+HEAVY = ("vidgen.mesh", "vidgen.engine.train", "vidgen.weights.shards", "vidgen_zero.engine", "vidgen_stdit.stdit3")
+PRELOADED = [*HEAVY, *(plugin.value for plugin in entry_points(group="vidgen"))]
 """What takes seconds to import, once for all ranks of a session."""
 
 

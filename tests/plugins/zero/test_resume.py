@@ -1,6 +1,7 @@
 """A checkpoint belongs to no number of ranks: any number goes on from it, along the same curve and through the data."""
 
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -57,14 +58,26 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 Resumed = tuple[Path, Seen]
 
 
+ENGINES = {1: "single", 2: "zero2", 4: "zero3"}
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Resumed]:
+    """The same, stopped within the first epoch, on 1 and on 2 ranks; and the rows of each step."""
+    folder = tmp_path_factory.mktemp("begun")
+    return {size: (folder / str(size), on(size, ENGINES[size], folder / str(size), max_steps=3)) for size in (1, 2)}
+
+
 @pytest.fixture(scope="module", params=["2 to 1", "2 to 4", "1 to 2"])
-def resumed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Resumed:
-    """The same in two parts, stopped within the first epoch, on other numbers of ranks; and the rows of each step."""
+def resumed(
+    request: pytest.FixtureRequest, begun: dict[int, Resumed], tmp_path_factory: pytest.TempPathFactory
+) -> Resumed:
+    """What was begun, gone on with on another number of ranks."""
     first, second = map(int, request.param.split(" to "))
-    engines = {1: "single", 2: "zero2", 4: "zero3"}
     outputs = tmp_path_factory.mktemp("parts") / "run"
-    seen = on(first, engines[first], outputs, max_steps=3)
-    return outputs, seen | on(second, engines[second], outputs, max_steps=8, resume="latest")
+    before, seen = begun[first]
+    copytree(before, outputs)
+    return outputs, seen | on(second, ENGINES[second], outputs, max_steps=8, resume="latest")
 
 
 def test_other_numbers_of_ranks_go_on_along_the_same_curve(whole: Path, resumed: Resumed) -> None:
@@ -79,8 +92,13 @@ def test_no_row_is_seen_twice_or_missed(resumed: Resumed) -> None:
     assert all(len(rows) == STEP for rows in seen.values())
 
 
-def spoilt(world: World, changes: dict[str, Any]) -> str:
-    """A run in which rank 1 loses its loss in step 4, of which nothing is read back before it is saved."""
+def test_another_number_of_ranks_is_told(resumed: Resumed) -> None:
+    """The recipe may be the same and steps still see other numbers of rows."""
+    assert "epoch0-global_step3 was written by ranks with" in (resumed[0] / "log.txt").read_text()
+
+
+def spoilt(world: World, cases: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Runs in which rank 1 loses its loss in step 4, of which nothing is read back before it is saved."""
     honest = Training.losses
 
     def losses(self: Training, batch: Batch) -> dict[str, torch.Tensor]:
@@ -88,23 +106,27 @@ def spoilt(world: World, changes: dict[str, Any]) -> str:
         return {name: value * factor for name, value in honest(self, batch).items()}
 
     Training.losses = losses  # type: ignore[method-assign]
-    try:
-        run_here(world, changes)
-    except vidgen.RunError as error:
-        return str(error)
-    return "nothing"
+    told = {}
+    for name, changes in cases.items():
+        with pytest.raises(vidgen.RunError) as caught:
+            run_here(world, changes)
+        told[name] = str(caught.value)
+    return told
 
 
-@pytest.mark.parametrize("engine", ["ddp", "zero2"])
-def test_a_loss_that_is_lost_on_one_rank_stops_all_and_saves_nothing(tmp_path: Path, engine: str) -> None:
-    outputs = tmp_path / "run"
-    changes = {"parallel": {"type": engine}, "outputs": str(outputs), "checkpoint.every": 3, "log.every": 50}
-    first, second = on_ranks(spoilt, 2, changes)
-    for told in (first, second):
+def test_a_loss_that_is_lost_on_one_rank_stops_all_and_saves_nothing(tmp_path: Path) -> None:
+    changes = {"checkpoint.every": 3, "log.every": 50}
+    cases = {
+        engine: {**changes, "parallel": {"type": engine}, "outputs": str(tmp_path / engine)}
+        for engine in ("ddp", "zero2")
+    }
+    first, second = on_ranks(spoilt, 2, cases)
+    assert first == second
+    for engine, told in first.items():
+        saved = tmp_path / engine / "checkpoints" / "epoch0-global_step3"
         assert told.startswith("step 4: the loss is not finite on rank 1 (loss nan, ")
-        assert f"last good checkpoint: {outputs}/checkpoints/epoch0-global_step3" in told
-    assert first == second and "on rows no longer known" not in second
-    assert [path.name for path in runfolder.checkpoints(outputs)] == ["epoch0-global_step3"]
+        assert f"last good checkpoint: {saved}" in told and "on rows no longer known" not in told
+        assert runfolder.checkpoints(tmp_path / engine) == [saved]
 
 
 def sampled(world: World, changes: dict[str, Any]) -> None:
@@ -127,14 +149,3 @@ def test_a_checkpoint_of_several_ranks_is_sampled_from_and_started_from(tmp_path
     started = everything_in(run_here(World(), {**hardly, "model.from_pretrained": str(outputs)}))
     for name in (name for name in started if name.startswith("model/")):
         torch.testing.assert_close(started[name], saved[name.replace("model/", "ema/")], rtol=0, atol=1e-9)
-
-
-def test_another_number_of_ranks_is_told(tmp_path: Path) -> None:
-    """The recipe may be the same and steps still see other numbers of rows."""
-    outputs = tmp_path / "run"
-    on(1, "single", outputs, max_steps=1)
-    on(2, "ddp", outputs, max_steps=2, resume="latest")
-    assert (
-        "epoch0-global_step1 was written by ranks with 1 batches a step, and this run has 2"
-        in (outputs / "log.txt").read_text()
-    )

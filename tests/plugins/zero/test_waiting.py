@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 import torch.distributed as dist
 from parallel_run import run_here
@@ -57,38 +56,48 @@ def _asker() -> str:
     return Path(frame.f_code.co_filename).name
 
 
-def waits(world: World, changes: dict[str, Any]) -> Counter[str]:
-    """What this rank waited for between two logged steps of a run."""
-    reads, at = Reads(), dict[int, Counter[str]]()
+def waits(world: World, cases: dict[str, str], folder: Path) -> dict[str, Counter[str]]:
+    """What this rank waited for between two logged steps, with each engine, in a dtype."""
+    reads = Reads()
+    for name in ("barrier", "monitored_barrier", "all_gather_object", "broadcast_object_list", "gather_object"):
+        _count(name, reads)
+    changes = {"log.every": 10, "max_steps": 10, "accumulation_steps": 2, "batch_size": 1}
+    found = {}
+    with Lists(reads), reads:
+        for engine, dtype in cases.items():
+            case = {"parallel": {"type": engine}, "dtype": dtype, "outputs": str(folder / engine)}
+            found[engine] = _between(reads, world, {**changes, **case})
+    return found
+
+
+def _between(reads: Reads, world: World, changes: dict[str, Any]) -> Counter[str]:
+    at = dict[int, Counter[str]]()
     honest = Training.train_step
 
     def watched(self: Training, step_batches: Any) -> None:
         at[self.step] = Counter(reads.seen)
         honest(self, step_batches)
 
-    def counted(name: str) -> None:
-        call = getattr(dist, name)
-
-        def counting(*args: Any, **kwargs: Any) -> Any:
-            reads.seen[name] += name == "barrier" or not kwargs.get("async_op", False)
-            return call(*args, **kwargs)
-
-        setattr(dist, name, counting)
-
     Training.train_step = watched  # type: ignore[method-assign]
-    for name in ("barrier", "monitored_barrier", "all_gather_object", "broadcast_object_list", "gather_object"):
-        counted(name)
-    with Lists(reads), reads:
-        run_here(world, changes)
+    run_here(world, changes)
+    Training.train_step = honest  # type: ignore[method-assign]
     return at[LAST] - at[FIRST]
 
 
-@pytest.mark.parametrize(
-    ("engine", "dtype"), [("ddp", "fp32"), ("zero2", "bf16"), ("zero2-seq", "fp32"), ("zero3", "fp16")]
-)
-def test_between_two_logged_steps_no_rank_waits(tmp_path: Path, engine: str, dtype: str) -> None:
+def _count(name: str, reads: Reads) -> None:
+    call = getattr(dist, name)
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        reads.seen[name] += 1
+        return call(*args, **kwargs)
+
+    setattr(dist, name, counting)
+
+
+def test_between_two_logged_steps_no_rank_waits(tmp_path: Path) -> None:
     """The one number that is read is on the CPU, and was asked for a step before."""
-    changes = {"log.every": 10, "max_steps": 10, "dtype": dtype, "accumulation_steps": 2, "batch_size": 1}
-    for seen in on_ranks(waits, 2, {**changes, "parallel": {"type": engine}, "outputs": str(tmp_path / "run")}):
-        seen.pop(CAPTIONS, None)
-        assert seen == {AGREEMENT: LAST - FIRST}
+    cases = {"ddp": "fp32", "zero2": "bf16", "zero2-seq": "fp32", "zero3": "fp16"}
+    for answers in on_ranks(waits, 2, cases, tmp_path):
+        for engine, seen in answers.items():
+            seen.pop(CAPTIONS, None)
+            assert seen == {AGREEMENT: LAST - FIRST}, engine
