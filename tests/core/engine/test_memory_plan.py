@@ -169,6 +169,13 @@ def test_a_dry_run_prints_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "with grad_checkpoint" in told["peak, 3 x 4 frames"]
 
 
+def test_a_dry_run_of_no_stated_number_is_of_one_group_of_ranks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "memory of each of 2 ranks" in job_of(parallel={"type": "zero2-seq", "device": "cpu"}).dry_run()
+
+
 def test_batches_that_depend_on_the_data_are_not_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     told = job_of(bucketer={"type": "pack", "token_budget": 100, "size_multiple": 4}).dry_run()

@@ -242,6 +242,11 @@ def _shared_out(parts: Parts, whole: Mapping[str, int], ranks: int) -> dict[str,
     return dict(whole)
 
 
+def planned_ranks(recipe: TrainRecipe, ranks: int) -> int:
+    """`ranks`; in place of a single one, as many as the recipe shares each sample between."""
+    return max(ranks, getattr(recipe.parallel.options, "sp_size", 1)) if ranks == 1 else ranks
+
+
 def sharing_ranks(recipe: TrainRecipe, ranks: int) -> int:
     """How many of `ranks` share each sample. Raises: UserError, when that does not divide them."""
     size: int = getattr(recipe.parallel.options, "sp_size", 1)

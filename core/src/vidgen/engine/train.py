@@ -29,7 +29,7 @@ from vidgen.engine.encoding import Encoding, make_lookup
 from vidgen.engine.feed import Feed
 from vidgen.engine.heartbeat import Heartbeat
 from vidgen.engine.held_out import make_held_out, rows_to_train_on
-from vidgen.engine.memory_plan import plan_memory, sharing_ranks
+from vidgen.engine.memory_plan import plan_memory, planned_ranks, sharing_ranks
 from vidgen.engine.optimization import choose_trained, learning_rate, make_optimizer, set_learning_rate
 from vidgen.engine.parts import (
     Parts,
@@ -88,7 +88,8 @@ class TrainJob:
 
     def dry_run(self) -> Mapping[str, str]:
         """See `interfaces.Job`."""
-        recipe, ranks = self.recipe, self.context.num_ranks
+        recipe = self.recipe
+        ranks = planned_ranks(recipe, self.context.num_ranks)
         parts = build_on_meta(evolve(recipe, compile=False), self.context)
         _choose_trained(parts, recipe)
         known = evolve(data_context(self.context, parts), num_ranks=ranks // sharing_ranks(recipe, ranks))
