@@ -152,7 +152,7 @@ class HeldOut:
 
     @torch.no_grad()
     def _sums(self) -> Tensor:
-        """Losses added up, and how many, of each bucket, (buckets, 2) float64, over all ranks."""
+        """Losses added up, and how many, of each bucket, (buckets, 2), over all ranks."""
         parts, count = self._parts, self._options.timesteps
         sums = torch.zeros(len(self._buckets), 2, dtype=torch.float64)
         portions, training = self._portions, parts.model.training
