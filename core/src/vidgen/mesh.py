@@ -169,6 +169,9 @@ class World:
             return
         self.store.set(f"{what}/{self.rank}", text)
         texts = [self.store.get(f"{what}/{rank}").decode() for rank in range(self.size)]
+        self.store.set(f"{what} read/{self.rank}", "")
+        if self.is_main:  # whose end would take the store away from those that still read
+            self.store.wait([f"{what} read/{rank}" for rank in range(self.size)])
         other = next((rank for rank, one in enumerate(texts) if one != texts[0]), None)
         if other is not None:
             raise RunError(

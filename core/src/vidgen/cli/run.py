@@ -75,7 +75,7 @@ def command(
     elif dry_run:
         from vidgen.cli.dry_run import print_plan
 
-        print_plan(loaded)
+        print_plan(loaded, (nproc or 1) * nnodes)
     elif nproc is not None:
         launch([str(recipe), *changes], Launch(nproc, nnodes, rdzv_endpoint, max_restarts))
     else:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from attrs import evolve, frozen
 
+from vidgen import aspect
 from vidgen.attention import use_backend
 from vidgen.engine.adapting import adapt
 from vidgen.errors import UserError
@@ -49,7 +50,7 @@ def shared_context(recipe: SharedRecipe, context: Context) -> Context:
         seed=recipe.seed,
         dtype=recipe.dtype,
         outputs=recipe.outputs,
-        num_frames=recipe.num_frames,
+        num_frames=None if recipe.num_frames is None else aspect.num_frames(recipe.num_frames),
         image_size=recipe.image_size,
         frame_interval=recipe.frame_interval,
     )
@@ -201,4 +202,4 @@ def token_grid(latent_size: Size3, patch_size: Size3) -> list[int]:
 def _latent_size(vae: Autoencoder, recipe: SharedRecipe) -> Size3 | None:
     if recipe.num_frames is None or recipe.image_size is None:
         return None
-    return vae.latent_size((recipe.num_frames, *recipe.image_size))
+    return vae.latent_size((aspect.num_frames(recipe.num_frames), *recipe.image_size))

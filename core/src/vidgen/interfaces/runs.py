@@ -22,6 +22,11 @@ class Parallel(Protocol):
 
     device: of this rank. world: all ranks. tokens: the ranks that share the tokens of each of this rank's samples.
     rank, num_ranks: among data-parallel ranks; those that share their samples count as one.
+
+    An engine for several ranks may have a method `plan(whole, blocks, ranks)`, by which a dry run tells what memory one
+    of `ranks` ranks needs. whole: bytes of all ranks together as `weights`, `gradients`, `optimizer` and `average`, in
+    float32; blocks: of the weights of each repeated block. It returns bytes on one rank under the same names, and as
+    `gathered weights` those that layers compute with, where they are others.
     """
 
     device: "torch.device"
