@@ -82,7 +82,8 @@ def num_frames(value: str | float) -> int:
 
 
 def _unknown(what: str, given: object, known: Any) -> str:
-    hints = "".join(f"\n    {hint}" for hint in (*did_you_mean(str(given), known), f"known: {', '.join(known)}"))
+    near = [hint for hint in did_you_mean(str(given), known) if not hint.startswith("known")]
+    hints = "".join(f"\n    {hint}" for hint in (*near, f"known: {', '.join(known)}"))
     return f"{what}: there is no {str(given)!r}{hints}"
 
 

@@ -22,17 +22,23 @@ class Reference:
 
 
 def timeline(
-    given: Sequence[Given], references: Sequence[Reference], frames: int, loops: int, align: int | None = None
+    given: Sequence[Given],
+    references: Sequence[Reference],
+    frames: int,
+    loops: int,
+    align: int | None = None,
+    *,
+    clip: bool = True,
 ) -> str:
     """A line for each loop with a character for each latent frame, and which references they come from.
 
-    given: of one sample, in all loops. frames: latent frames of a clip. align: see `spans`. More than 100 frames are
-    drawn as runs, such as `5# 115.`.
+    given: of one sample, in all loops. frames: latent frames of a clip. align, clip: see `spans`. More than 100
+    frames are drawn as runs, such as `5# 115.`.
 
     Raises: UserError, for frames that are not there.
     """
     lengths = [reference.frames for reference in references]
-    found = [list(spans(given, lengths, frames, loop, align)) for loop in range(loops)]
+    found = [list(spans(given, lengths, frames, loop, align, clip=clip)) for loop in range(loops)]
     width = len(f"loop {loops - 1}")
     lines = [f"{f'loop {loop}':<{width}}  {_drawn(some, frames)}" for loop, some in enumerate(found)]
     legend = (f"loop {loop}: {_told(span, references)}" for loop, some in enumerate(found) for span in some)

@@ -34,7 +34,8 @@ class LongVideo:
 
 @frozen(kw_only=True)
 class Generation:
-    """progress(name, done, total): called after every denoising step. step_cache: None: every step is worked out."""
+    """progress(name, done, total): called after every denoising step. step_cache: None: every step is worked out. clip:
+    given frames that do not fit are left out instead of refused."""
 
     parts: Parts
     texts: EncodedTexts
@@ -42,6 +43,7 @@ class Generation:
     long: LongVideo
     progress: Callable[[str, int, int], None]
     step_cache: StepCache | None = None
+    clip: bool = True
 
     def clips(self, tasks: Sequence[Task]) -> Iterator[Tensor]:
         """Decoded video of tasks that are alike, (B, 3, t, H, W) float32 in about [-1, 1], some frames at a time. Of
@@ -103,7 +105,7 @@ class Generation:
         draws = Draws([task.seed for task in tasks], address)
         shape = (parts.model.latent_channels, *parts.vae.latent_size(size))
         z = draws.normal("noise", shape)
-        mask = place(z, references, given, loop, self.align(size)) if any(given) else None
+        mask = place(z, references, given, loop, self.align(size), clip=self.clip) if any(given) else None
         sizes = size_numbers([task.size for task in tasks], torch.tensor([task.fps for task in tasks]))
         with parts.parallel.autocast():
             text = self.texts.encode([task.encoded[loop] for task in tasks])

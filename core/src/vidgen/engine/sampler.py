@@ -129,7 +129,7 @@ class Sampler:
         named.append(Reference("the clip before", time.latents))
         long, loops = self.generation.long, len(task.texts)
         given = [*task.given, *(carried(loop, len(named), long.length, long.edit) for loop in range(1, loops))]
-        return timeline(given, named, time.latents, loops, self.generation.align(task.size))
+        return timeline(given, named, time.latents, loops, self.generation.align(task.size), clip=self.generation.clip)
 
     def _make(self, tasks: Sequence[Task], made_by: str, stopped: Callable[[], bool]) -> None:
         """Write one batch, piece by piece. Ranks that share its tokens all come to the same; the first one writes."""
@@ -197,6 +197,7 @@ def make_sampler(
         long=LongVideo(length=options.condition_frame_length, edit=options.condition_frame_edit, align=options.align),
         progress=progress,
         step_cache=None if chosen is None else context.components.build(chosen, context),
+        clip=options.mask_strategy_format != "v1.1",
     )
     return Sampler(
         parts=parts,

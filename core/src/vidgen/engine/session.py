@@ -134,7 +134,8 @@ def owned_folder(outputs: Path, world: World | None = None) -> Iterator[Path]:
             f"outputs: another run is writing to {outputs}. Wait for it, or choose another folder."
         ) from error
     except OSError as error:
-        raise UserError(f"outputs: {outputs} cannot be written ({error.strerror}). Choose another folder.") from error
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise UserError(f"outputs: {outputs} cannot be written ({reason}). Choose another folder.") from error
     try:
         if world is not None:
             world.barrier()

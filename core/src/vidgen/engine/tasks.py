@@ -106,9 +106,15 @@ def all_prompts(options: SampleOptions) -> list[Prompt]:
                 prompts[place] = evolve(prompts[place], **{name: value})
     chosen = prompts[options.start_index : options.end_index]
     if not chosen:
-        reason = f"{len(prompts)} prompts, none from {options.start_index} to {options.end_index}" if prompts else ""
-        raise UserError(f"no prompts: {reason or options.prompt_path or 'prompts is empty'}")
+        raise UserError(_none_chosen(options, len(prompts)))
     return chosen
+
+
+def _none_chosen(options: SampleOptions, count: int) -> str:
+    if not count:
+        return f"no prompts: {options.prompt_path or 'prompts is empty'}"
+    end = "" if options.end_index is None else f" and end_index {options.end_index}"
+    return f"no prompts: with start_index {options.start_index}{end} none of {count} is left; they are counted from 0"
 
 
 def clip_size(options: SampleOptions, recipe: SharedRecipe, prompt: Prompt | None = None) -> Size3:

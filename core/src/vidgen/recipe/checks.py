@@ -1,5 +1,6 @@
 """What values of recipes are checked by: validators that several options share."""
 
+import re
 from collections.abc import Callable, Mapping
 from math import inf, isfinite
 from typing import Any
@@ -25,6 +26,12 @@ def finite(_: Any, attribute: Any, value: float | None) -> None:
         raise ValueError(f"'{attribute.name}' must be a finite number: {value}")
 
 
+def file_name(_: Any, __: Any, value: str | None) -> None:
+    """A part of a file's name, without folders. Raises: ValueError."""
+    if value is not None and ("/" in value or "\\" in value):
+        raise ValueError(f"expected a part of a file's name, without / and \\, got {value!r}; outputs names the folder")
+
+
 def _known(check: Callable[[Any], object]) -> Any:
     """A validator of names that have a table."""
 
@@ -33,7 +40,7 @@ def _known(check: Callable[[Any], object]) -> Any:
             if value is not None:
                 check(value)
         except UserError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(re.sub(r"^\w+: ", "", str(error))) from None  # the key is told by the recipe
 
     return validate
 

@@ -15,6 +15,7 @@ from vidgen.recipe.checks import (
     OPTIONAL_SIZE,
     POSITIVE,
     UP_TO_ONE,
+    file_name,
     finite,
     frames,
     named_aspect_ratio,
@@ -54,7 +55,7 @@ class SampleOptions:
     sample_name: str | None = option(
         None,
         "Files are named {sample_name}_{index:04d}; null is `sample`, and nothing in front of prompts as names.",
-        validator=validators.optional(validators.matches_re(r"[^/\\]*")),
+        validator=file_name,
     )
     prompt_as_path: bool = option(False, "Name files by their prompts, made safe, in place of numbers.")
     start_index: int = option(0, "The first prompt that is sampled, counting from 0.", validator=NOT_NEGATIVE)
