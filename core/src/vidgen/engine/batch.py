@@ -23,11 +23,18 @@ class Position:
 
 @frozen
 class Ask:
-    """A request with everything its answer depends on. rows: to try in turn, until one can be read."""
+    """A request with everything its answer depends on. position: where the stream goes on after its step. rows: to try
+    in turn, until one can be read. crossed: whether the step ends in the epoch after this request's."""
 
     position: Position
     request: Request
     rows: tuple[int, ...]
+    crossed: bool = False
+
+    @property
+    def epoch(self) -> int:
+        """The request's."""
+        return self.position.epoch - self.crossed
 
 
 @frozen
@@ -130,15 +137,15 @@ def collate(answers: Sequence[Answer]) -> Batch | Missed:
     features = {place: a.found for place, a in enumerate(good) if isinstance(a.found, Features)}
     samples = {place: a.found for place, a in enumerate(good) if isinstance(a.found, Sample)}
     sizes = tuple((a.ask.request.num_frames, *a.ask.request.size) for a in good)
-    position = answers[-1].ask.position
+    ask = answers[-1].ask
     return Batch(
         groups=_grouped(samples, sizes),
         sizes=sizes,
         texts=[samples[i].text if i in samples else features[i].caption for i in range(len(good))],
         fps=torch.tensor([(samples.get(i) or features[i]).fps for i in range(len(good))], dtype=torch.float32),
         rows=tuple(answer.row for answer in good),
-        epoch=position.epoch,
-        following=position,
+        epoch=ask.epoch,
+        following=ask.position,
         features=features,
         keys=tuple(answer.key for answer in good),
         bad=bad,

@@ -7,7 +7,8 @@ save: a run resumes by starting the stream at a position.
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import torch
 from torch.utils.data import get_worker_info
@@ -16,7 +17,7 @@ from vidgen.engine.batch import Answer, Ask, BadSample, Failure, Position
 from vidgen.engine.features import Features, FeatureStore
 from vidgen.engine.watchdog import TooSlow, within
 from vidgen.errors import RunError, UserError, VidgenError
-from vidgen.interfaces import Bucketer, Dataset, Sample
+from vidgen.interfaces import Bucketer, Dataset, Request, Sample
 from vidgen.rng import address, numpy_generator
 
 
@@ -41,14 +42,20 @@ class Stream:
         self._rank, self._num_ranks = rank, num_ranks
 
     def __iter__(self) -> Iterator[list[Ask]]:
+        places = self._places()
+        while len(step := list(islice(places, self._num_ranks))) == self._num_ranks:
+            epoch, number, plan = step[self._rank]
+            last, end, _ = step[-1]
+            following = Position(last, end + 1)
+            yield [Ask(following, one, (one.row, *one.spares), epoch < last) for one in plan[number]]
+
+    def _places(self) -> Iterator[tuple[int, int, Sequence[Sequence[Request]]]]:
+        """Epoch, number and plan of each batch of all ranks. A step begins where the one before ended: from a position
+        saved on another number of ranks, a step may hold the last batches of an epoch and the first of the next."""
         epoch, first = self._start.epoch, self._start.batch
         while self._epochs is None or epoch < self._epochs:
             plan = self._bucketer.plan(self._table, epoch, self._num_ranks)
-            # A position saved on another number of ranks is rounded up to a whole step: no sample is seen twice.
-            for step in range(-(-first // self._num_ranks), len(plan) // self._num_ranks):
-                batch = plan[step * self._num_ranks + self._rank]
-                following = Position(epoch, (step + 1) * self._num_ranks)
-                yield [Ask(following, request, (request.row, *request.spares)) for request in batch]
+            yield from ((epoch, number, plan) for number in range(first, len(plan)))
             epoch, first = epoch + 1, 0
 
     def steps_per_epoch(self) -> int:
@@ -66,7 +73,7 @@ class Lookup:
 
     def key(self, ask: Ask, row: int) -> int:
         """Made of all that the entry depends on besides its producer."""
-        request, epoch = ask.request, ask.position.epoch % self.epochs
+        request, epoch = ask.request, ask.epoch % self.epochs
         if row not in self._identities:
             self._identities[row] = self.dataset.identity(row)
         return address(0, "features", self._identities[row], row, epoch, request.num_frames, *request.size)
@@ -130,13 +137,13 @@ class Reader:
                 failure = Failure(UserError(str(error)), fatal=True)
                 return Answer(ask=ask, row=row, key=0, found=failure, bad=tuple(bad))
             except Exception as error:  # a mistake in a dataset's code costs a sample, not the run
-                bad.append(BadSample(row, ask.position.epoch, self._told(row, error), self._key(ask, row)))
+                bad.append(BadSample(row, ask.epoch, self._told(row, error), self._key(ask, row)))
             finally:
                 self._posts.write(-1)
         return Answer(ask=ask, row=ask.request.row, key=0, found=Failure(bad[-1].error), bad=tuple(bad))
 
     def _read(self, ask: Ask, row: int) -> tuple[int, Sample | Features]:
-        request, lookup, key, epoch = ask.request, self._lookup, 0, ask.position.epoch
+        request, lookup, key, epoch = ask.request, self._lookup, 0, ask.epoch
         if lookup is not None:
             key, epoch = lookup.key(ask, row), epoch % lookup.epochs
             features = lookup.find(key, row)

@@ -162,7 +162,7 @@ class Feed:
             raise error
 
     def _epoch_of(self, number: int) -> int:
-        return next(islice(self._asks, number, None))[0].position.epoch
+        return next(islice(self._asks, number, None))[0].epoch
 
 
 class _WorkerLost(Exception):
@@ -185,7 +185,7 @@ class _Candidates:
 
     def _narrowed(self, ask: Ask) -> Ask:
         rows = ask.rows if self._stand_ins else ask.rows[:1]
-        good = tuple(row for row in rows if not self._bad_samples.quarantined(row, ask.position.epoch))
+        good = tuple(row for row in rows if not self._bad_samples.quarantined(row, ask.epoch))
         return evolve(ask, rows=good or rows[:1])
 
 

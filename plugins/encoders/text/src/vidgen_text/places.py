@@ -11,6 +11,7 @@ from vidgen.interfaces import Context
 from vidgen.weights import hub
 
 from vidgen_text import PretrainedOptions
+from vidgen_text.published import CONFIGS
 
 TOKENIZERS = ("tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json")
 PARTS = ("tokenizer", "spiece", "vocab", "merges", "special_tokens", "added_tokens")
@@ -29,13 +30,15 @@ class Place:
 
 def find(options: PretrainedOptions, context: Context) -> Place:
     """The folders that the options name. Where they name a Hugging Face id, the encoder and the small files of its
-    repository are downloaded, which may hold much else; in a dry run its configuration alone.
+    repository are downloaded, which may hold much else; in a dry run its configuration alone, where it is not known.
 
     Raises: UserError, when there is no such folder or id, or no encoder in it.
     """
     source, inside = options.from_pretrained, options.subfolder
     if not weights.is_hub_id(source):
         return _place(Path(source).expanduser(), options)
+    if not context.load_weights and source in CONFIGS:
+        return Place(encoder=Path(source), config=CONFIGS[source], tokenizers=())
     if not context.load_weights:
         return _place(hub.download(source, subfolder=inside, weighted=False), options)
     place = _place(hub.snapshot(source, SMALL_FILES), options)

@@ -29,6 +29,8 @@ FULL_SHAPE: Mapping[type[Any], Mapping[str, Any]] = {
     AutoencoderKL: {**STABLE_DIFFUSION, "up_block_types": ["UpDecoderBlock2D"] * BLOCKS},
     AutoencoderKLTemporalDecoder: STABLE_DIFFUSION,
 }
+OF_FULL_SHAPE = ("stabilityai/sd-vae-ft-ema", "stabilityai/sd-vae-ft-mse", "stabilityai/sdxl-vae")
+"""Hugging Face ids of which a dry run need not ask the network."""
 WRAPPER = "module."
 OLDER_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
@@ -51,11 +53,11 @@ def network_of(cls: type[Any], options: NetworkOptions, place: Path | None) -> A
 
 def place_of(options: NetworkOptions, context: Context) -> Path | None:
     """The folder or file of `from_pretrained` and `subfolder`; of a Hugging Face id, that folder alone is downloaded,
-    in a dry run its configuration alone. None without.
+    in a dry run its configuration alone, where it is not known. None without.
 
     Raises: UserError, when there is none, with where was looked.
     """
-    if options.from_pretrained is None:
+    if options.from_pretrained is None or (not context.load_weights and options.from_pretrained in OF_FULL_SHAPE):
         return None
     return weights.local_folder(
         options.from_pretrained, options.subfolder, hub_id=options.force_huggingface, weighted=context.load_weights
