@@ -149,7 +149,7 @@ def test_ranks_that_a_group_does_not_divide_are_refused(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"parallel.sp_size: 2 ranks are to share each sample.* --nproc"):
         planned(job_of(parallel={"type": "zero2-seq", "sp_size": 2}), VARIED[:1], 3)
-    with pytest.raises(UserError, match=r"parallel.type: Single does not say how 2 processes share memory.*zero2"):
+    with pytest.raises(UserError, match=r"parallel.type: this engine does not say how 2 processes share memory.*zero2"):
         planned(job_of(), VARIED[:1], 2)
 
 

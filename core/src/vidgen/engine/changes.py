@@ -17,6 +17,8 @@ FREE = (
 )
 """Keys that decide how long, how fast and where, and not what is learned."""
 SHOWN = 10
+OF_THE_COMMAND = ("resume", "force")
+"""Keys that say how this command goes on, and nothing of the run."""
 
 
 def check_changes(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: Path, *, force: bool) -> None:
@@ -25,7 +27,8 @@ def check_changes(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint:
     Raises: UserError, when what changed makes another run of it, unless `force`. What would damage it, such as another
     model, is refused in any case where the checkpoint is read.
     """
-    found = list(differences(before, json.loads(json.dumps(now))))  # as it was kept: keys are texts there
+    now = json.loads(json.dumps(now))  # as it was kept: keys are texts there
+    found = [one for one in differences(before, now) if one[0] not in OF_THE_COMMAND]
     for key, old, new in found:
         LOG.info("changed since %s: %s: %s -> %s", checkpoint.name, key, old, new)
     course = [one for one in found if not any(one[0] == free or one[0].startswith(f"{free}.") for free in FREE)]

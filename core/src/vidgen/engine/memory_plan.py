@@ -236,8 +236,8 @@ def _shared_out(parts: Parts, whole: Mapping[str, int], ranks: int) -> dict[str,
         return dict(plan(whole, [_bytes(block) for block in parts.model.repeated_blocks()], ranks))
     if ranks > 1:
         raise UserError(
-            f"parallel.type: {type(parts.parallel).__name__} does not say how {ranks} processes share memory. Choose "
-            "an engine that does, such as zero2, or plan for one process."
+            f"parallel.type: this engine does not say how {ranks} processes share memory (single is one). Choose "
+            "another, such as parallel.type=zero2, or plan for one process."
         )
     return dict(whole)
 

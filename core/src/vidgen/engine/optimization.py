@@ -49,7 +49,7 @@ def make_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim.A
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
-        raise UserError("every parameter of the model is frozen: there is nothing to train")
+        raise UserError("freeze, trainable: every parameter of the model is frozen; there is nothing to train")
     return torch.optim.AdamW(
         _groups(trained, options),
         lr=options.lr,
@@ -97,12 +97,22 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def _alike(pattern: str, names: Iterable[str]) -> set[str]:
+    """Patterns with the same `*` that fit a name: `blocks.*` where `blcks.*` was given."""
+    parts = pattern.split(".")
+    made = (
+        (".".join(part if "*" in part else own for part, own in zip(parts, name.split("."), strict=False)), name)
+        for name in names
+    )
+    return {pattern for pattern, name in made if "*" in pattern and fnmatchcase(name, pattern)}
+
+
 def _check_patterns(key: str, patterns: Iterable[str], names: Iterable[str]) -> None:
     """Raises: UserError, for a pattern that fits nothing."""
     known = list(names)
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in known):
-            near = get_close_matches(pattern, known, n=SHOWN, cutoff=0.0)
+            near = get_close_matches(pattern, _alike(pattern, known) or known, n=SHOWN, cutoff=0.0)
             raise UserError(
                 f"{key}: {pattern!r} fits no parameter (of {len(known)}). The nearest are {', '.join(near)}; `*` "
                 "stands for any characters, dots too."

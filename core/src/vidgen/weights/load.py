@@ -79,7 +79,7 @@ def load_into(
     state = read_state(path)
     converted = convert(state) if convert else Converted(state=state)
     own = module.state_dict()
-    fresh, unused = _check(type(module).__name__, own, converted, path, allow_partial)
+    fresh, unused = _check(type(module).__name__.removeprefix("FSDP"), own, converted, path, allow_partial)
     fitting = {name: value for name, value in converted.state.items() if name in own and name not in fresh}
     _put(module, own, fitting, device or torch.get_default_device())
     report = Report(
