@@ -6,7 +6,7 @@ import traceback
 import click
 
 from vidgen.errors import RunError, VidgenError
-from vidgen.launch import leave_word
+from vidgen.launch import LOST, leave_word
 
 
 def shown(command: click.Command, prog_name: str) -> None:
@@ -32,6 +32,8 @@ def shown(command: click.Command, prog_name: str) -> None:
 
 def _described(error: Exception) -> str:
     text = str(error).strip()
+    if any(one in text for one in LOST):
+        return f"another process of this run ended, and its own message says why ({text.splitlines()[0]})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vidgen.cli.failing import shown
+from vidgen.errors import UserError
 from vidgen.launch import Launch, join_slurm, launch
 
 FLAGS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
@@ -77,6 +78,8 @@ def command(
 
         print_plan(loaded, (nproc or 1) * nnodes)
     elif nproc is not None:
+        if max_restarts and getattr(loaded.job.options, "resume", "latest") is None:
+            raise UserError("--max-restarts: what is started again goes on where it stood: add resume=latest")
         launch([str(recipe), *changes], Launch(nproc, nnodes, rdzv_endpoint, max_restarts))
     else:
         from vidgen.api import run
