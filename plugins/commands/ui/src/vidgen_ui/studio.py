@@ -1,6 +1,7 @@
 """Wishes to clips, with parts that are built once. Each wish is checked as a recipe is before it is made."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from vidgen.interfaces import Context, Media, Scheduler
 from vidgen.recipe import Recipe, load_recipe
 from vidgen.recipe.schema import SampleRecipe
 from vidgen.recipe.source import dump_yaml
+from vidgen.weights import fingerprint
 
 from vidgen_ui.uploads import LARGEST, Upload
 from vidgen_ui.wish import asked
@@ -85,7 +87,13 @@ class Studio:
         options: SampleRecipe = recipe.job.options
         scheduler: Scheduler = self._context.components.build(options.scheduler, self._context)
         parts = evolve(self._parts, scheduler=scheduler)
-        return make_sampler(parts, options, options, settings_hash(recipe.plain()), progress, self._context)
+        sampler = make_sampler(parts, options, options, settings_hash(recipe.plain()), progress, self._context)
+        return evolve(sampler, made_by=self._made_by)
+
+    @cached_property
+    def _made_by(self) -> str:
+        """The weights stay the same as long as the page is there."""
+        return fingerprint(self._parts.model)
 
 
 def _known(context: Context, parts: Parts) -> Context:
