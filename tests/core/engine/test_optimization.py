@@ -55,9 +55,7 @@ def test_parameters_of_adapters_stay_trained_beside_the_patterns() -> None:
 def test_a_pattern_that_fits_nothing_is_refused_with_near_names(
     trainable: list[str] | None, freeze: list[str], key: str
 ) -> None:
-    with pytest.raises(
-        UserError, match=rf"{key}: '[.*]*lats[.*]*' fits no parameter \(of 6\)\. The nearest are [0*]\.last\."
-    ):
+    with pytest.raises(UserError, match=rf"{key}: '[.*]*lats[.*]*' fits no .* \(of 6\)\. The nearest are [0*]\.last\."):
         choose_trained(model(), trainable, freeze)
 
 

@@ -92,7 +92,7 @@ def test_what_is_there_is_not_made_again(sample: Callable[..., Path], caplog: py
     sample()
     assert (folder / "sample_0000.mp4").stat().st_mtime_ns == kept
     assert (folder / "sample_0001.mp4").exists()
-    assert "2 samples are there already" in caplog.text and "other settings" not in caplog.text
+    assert "there already, and stay as they are: 2" in caplog.text and "other settings" not in caplog.text
 
 
 @pytest.mark.parametrize("change", [{"seed": 6}, {"prompts": ["another"]}, {"ema": False}, {"save_fps": 3}])

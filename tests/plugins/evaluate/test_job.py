@@ -138,7 +138,7 @@ def test_one_metrics_refusal_leaves_the_others_alone(evaluate: Run) -> None:
 
 def test_a_metric_that_compares_needs_references_and_nothing_is_written_without(evaluate: Run, folder: Path) -> None:
     with pytest.raises(
-        UserError, match=r"no references are named, and psnr, ssim can but compare .* references=FOLDER"
+        UserError, match=r"no references are named, and psnr, ssim can only compare .* references=FOLDER"
     ):
         evaluate(references=None, metrics=[{"type": "psnr"}, {"type": "flicker"}, {"type": "ssim"}])
     assert not (folder / "out").exists()

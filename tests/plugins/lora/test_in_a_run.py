@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import torch
 import vidgen
+from click.testing import CliRunner
 from parallel_run import assert_same_course, run_here
 from ranks import on_ranks
 from safetensors.torch import load_file
 from tiny_run import RECIPE, assert_same_state, loss_log, merged
 from vidgen import UserError, runfolder
+from vidgen.cli.export import command as export
 from vidgen.mesh import World
 
 Run = Callable[..., Path]
@@ -103,6 +105,19 @@ def test_samples_of_a_run_have_its_adapters(base: Path, tuned: Path, tmp_path: P
         assert (made - inherited).abs().mean() < 0.5, name
     without = sampled(tmp_path / "without", checkpoint=str(base))
     assert (without - inherited).abs().mean() > 2
+
+
+def test_what_is_exported_has_the_adapters_folded_in(base: Path, tuned: Path, tmp_path: Path) -> None:
+    """In the model's own layout, which a run without adapters loads."""
+    out = tmp_path / "folded.safetensors"
+    done = CliRunner().invoke(export, [str(tuned), "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    before, folded = load_file(newest(base) / "ema" / "model.safetensors"), load_file(out)
+    assert folded.keys() == before.keys()
+    low = load_file(newest(tuned) / "adapter" / "adapter_model.safetensors")
+    name = "blocks.0.attn.qkv"
+    a, b = (low[f"base_model.model.{name}.lora_{side}.weight"] for side in "AB")
+    torch.testing.assert_close(folded[f"{name}.weight"], before[f"{name}.weight"] + 6.0 / 3 * b @ a)
 
 
 def test_samples_within_training_are_those_afterwards(base: Path, run: Run, tmp_path: Path) -> None:

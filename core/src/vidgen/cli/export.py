@@ -1,15 +1,17 @@
 """`vidgen export CHECKPOINT -o FILE`: a checkpoint's weights as one file, however many ranks wrote them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vidgen.errors import RunError, UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from vidgen.interfaces import Adapter
 
 SUFFIX = ".safetensors"
 
@@ -19,15 +21,56 @@ SUFFIX = ".safetensors"
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write, .safetensors.")
 @click.option("--ema/--raw", default=True, help="The averaged weights, if there are any, or those that were trained.")
 def command(checkpoint: Path, output: Path, ema: bool) -> None:
-    """Gather the weights of CHECKPOINT, a run's or checkpoint's folder, into one file."""
+    """Gather the weights of CHECKPOINT, a run's or checkpoint's folder, into one file.
+
+    Adapters, such as lora, are folded in: any recipe with the model reads the file.
+    """
     _check(output)
     from vidgen.weights import find_weights, read_state
 
     path = find_weights(checkpoint, ema=ema)
-    state = read_state(path)
+    state = _folded_in(checkpoint, ema) or read_state(path)
     _write(output, state)
     numbers = sum(value.numel() for value in state.values())
     click.echo(f"{output}: {len(state)} entries, {numbers:,} numbers, from {path}")
+
+
+def _folded_in(checkpoint: Path, ema: bool) -> "Mapping[str, Tensor] | None":
+    """Weights of a run with adapters, as its model has them without; None of a run without.
+
+    Raises: UserError, when the run's components are not there.
+    """
+    from vidgen import runfolder
+
+    if not runfolder.NAME.fullmatch(checkpoint.name) and runfolder.latest(checkpoint) is None:
+        return None  # weights that no run wrote
+    folder = runfolder.find_checkpoint(checkpoint)
+    if not runfolder.read_state(folder)["recipe"].get("adapters"):
+        return None
+    model, adapters = _without_weights(folder)
+    import torch
+
+    from vidgen.weights import load_into
+
+    load_into(model, folder, ema=ema, device=torch.device("cpu"))
+    for adapter in reversed(adapters):
+        if adapter.own_names(model):
+            adapter.merge(model)
+    return dict(model.state_dict())
+
+
+def _without_weights(folder: Path) -> "tuple[nn.Module, Sequence[Adapter]]":
+    """A checkpoint's model, on the meta device, and the adapters on it."""
+    from vidgen.engine.parts import build_on_meta, shared_context
+    from vidgen.interfaces import Context
+    from vidgen.recipe.load import load_recipe
+
+    said = {"job": "sample", "checkpoint": str(folder), "prompts": [""], "parallel": {"type": "single"}}
+    recipe = load_recipe(said)
+    options: Any = recipe.job.options
+    context = Context(registry=recipe.registry, recipe=recipe.plain())
+    parts = build_on_meta(options, shared_context(options, context))
+    return parts.model, parts.adapters
 
 
 def _check(output: Path) -> None:

@@ -163,12 +163,12 @@ class Sampler:
 
     def _check_done(self, done: Sequence[Task], made_by: str, strict: bool) -> None:
         others = [task for task in done if not self._is_same(task, made_by)]
-        if done:
-            LOG.info("%d samples are there already and are left as they are", len(done))
+        if len(others) < len(done):
+            LOG.info("samples that are there already, and stay as they are: %d", len(done) - len(others))
         if others:
             text = (
-                f"{len(others)} files there come from other settings, weights or prompts "
-                f"({self._final(others[0])} ...): choose another outputs folder or sample_name, or delete them."
+                f"files there come from other settings, weights or prompts ({len(others)}, the first of them "
+                f"{self._final(others[0])}): choose another outputs folder or sample_name, or delete them."
             )
             if strict:
                 raise UserError(text)

@@ -54,7 +54,7 @@ class Measures:
         comparing = [name for name, metric in self._metrics if metric.needs_reference]
         if comparing and not given:
             raise UserError(
-                f"metrics: no references are named, and {', '.join(comparing)} can but compare clips with them. Give "
+                f"metrics: no references are named, and {', '.join(comparing)} can only compare clips with them. Give "
                 "references=FOLDER (or a table with `path` and `text`), or measure something else."
             )
 
