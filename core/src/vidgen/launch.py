@@ -9,7 +9,9 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -68,6 +70,19 @@ def launch(arguments: Sequence[str], options: Launch) -> None:
         raise _told(rank, failure.exitcode, failure.error_file) from None
     except SignalException as error:
         raise RunError(f"stopped by {error.sigval.name}; resume=latest goes on") from None
+
+
+def end_with_launcher(seconds: float = 2.0) -> None:
+    """Stop this process as SIGTERM does, so that it saves, once the launcher that started it is gone: one that was
+    killed ends nobody, and its ranks would train on and hold the run's folder. seconds: between two looks."""
+    if ERROR_FILE in os.environ:
+        threading.Thread(target=_wait_for_end_of, args=(os.getppid(), seconds), daemon=True).start()
+
+
+def _wait_for_end_of(launcher: int, seconds: float) -> None:
+    while os.getppid() == launcher:
+        time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def leave_word(text: str, status: int = 1) -> bool:

@@ -1,6 +1,9 @@
 """How processes find each other, and what is told of those that end."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -132,3 +135,29 @@ def check_code(world: World) -> str:
 def test_ranks_with_other_code_are_refused() -> None:
     for told in on_ranks(check_code, 2):
         assert told.startswith('rank 1 has another code than rank 0: {"torch": "2.14"} instead of {"torch": "2.13"}.')
+
+
+LAUNCHER = """
+import os, subprocess, sys, time
+os.environ["TORCHELASTIC_ERROR_FILE"] = "words"
+subprocess.Popen([sys.executable, "-c", os.environ["RANK_PROGRAM"]])
+time.sleep(60)
+"""
+RANK_PROGRAM = """
+import time
+from vidgen.launch import end_with_launcher
+end_with_launcher(0.1)
+print("runs", flush=True)
+time.sleep(60)
+print("still runs", flush=True)
+"""
+
+
+def test_a_rank_whose_launcher_is_killed_ends_as_by_sigterm() -> None:
+    """It would train on, and hold the run's folder."""
+    environment = {**os.environ, "RANK_PROGRAM": RANK_PROGRAM}
+    command = [sys.executable, "-c", LAUNCHER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as launcher:
+        assert launcher.stdout is not None and launcher.stdout.readline() == "runs\n"
+        launcher.kill()
+        assert launcher.stdout.read() == ""  # which comes to its end with the rank
