@@ -168,19 +168,13 @@ def test_every_requirement_is_pinned_in_the_tested_set() -> None:
             assert ">=" in text, f"{folder.name}: {text} has no lower bound"
 
 
-def test_every_recipe_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import vidgen
-
-    (tmp_path / "clips").mkdir()
-    (tmp_path / "clips" / "meta.csv").write_text("path,text\n")
-    monkeypatch.chdir(tmp_path)
+def test_every_recipe_says_first_what_it_is() -> None:
+    """That each loads, and runs, is tested in `test_recipes`."""
     recipes = sorted((ROOT / "recipes").rglob("*.yaml"))
-    assert len(recipes) >= 3
+    assert len(recipes) > 50
     for path in recipes:
         first, *_ = path.read_text().splitlines()
         assert first.startswith("# "), f"{path}: the first line says what and why"
-        if "job: sample" not in path.read_text():  # needs a checkpoint
-            vidgen.load_recipe(path)
 
 
 def test_no_file_is_a_heap() -> None:
