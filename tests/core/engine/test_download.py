@@ -83,3 +83,8 @@ def test_a_private_host_where_nothing_listens_is_refused_all_the_same() -> None:
 def test_what_is_an_address() -> None:
     assert is_address("https://a.example/b.png") and is_address("HTTP://a")
     assert not any(map(is_address, ("a.png", "/a/http:/b.png", "file:///etc/passwd", "ftp://a/b", "c:\\a.png")))
+
+
+def test_what_only_looks_like_an_address_is_refused() -> None:
+    with pytest.raises(UserError, match=r"reference http://\[b/a.png: this is no address and no file"):
+        is_address("http://[b/a.png")

@@ -64,7 +64,7 @@ def raising(error: BaseException) -> Callable[[], None]:
 
 def written(folder: Path) -> list[str]:
     """Files of clips, hidden ones with them."""
-    return sorted(path.name for path in folder.iterdir() if path.suffix in (".mp4", ".png"))
+    return sorted(path.name for path in folder.glob("*") if path.suffix in (".mp4", ".png"))
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_made(sample: Sample, tmp_path: Path) -> None:

@@ -69,3 +69,20 @@ def test_a_model_that_cannot_be_told_is_refused(train: Train) -> None:
 def test_ratios_are_checked_with_the_recipe() -> None:
     with pytest.raises(RecipeError, match=r"mask_ratios: there are no masks called 'image_hed'(.|\n)*image_head"):
         vidgen.load_recipe(merged(RECIPE, {"mask_ratios": {"image_hed": 0.1}}))
+
+
+@pytest.mark.parametrize(
+    ("sample", "told"),
+    [
+        ({"prompts": ["a{bad"]}, "prompt 0: prompt: this is no JSON"),
+        ({"prompts": ["a"], "conditions": [{"image": "gone.png"}]}, "reference gone.png: no such file"),
+        ({"prompts": ["a"], "mask_strategy": ["0"]}, "takes reference 0, but the sample has none"),
+        ({"prompts": ["a"], "image_size": [9, 9]}, "multiples of it"),
+    ],
+)
+def test_mistakes_of_samples_within_training_are_told_before_the_first_step(
+    train: Train, tmp_path: Path, sample: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UserError, match=told):
+        train("wrong", sample=sample)
+    assert not list(tmp_path.glob("**/checkpoints"))

@@ -38,8 +38,11 @@ class Limits:
 
 
 def is_address(name: str) -> bool:
-    """Whether a reference is to be fetched."""
-    return urlsplit(name).scheme.lower() in ("http", "https")
+    """Whether a reference is to be fetched. Raises: UserError, for an address that is none."""
+    try:
+        return urlsplit(name).scheme.lower() in ("http", "https")
+    except ValueError as error:
+        raise UserError(f"reference {name}: this is no address and no file ({error})") from error
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from vidgen.engine.offload import Offload, carrier_to
 from vidgen.engine.parts import Parts, build_on_meta, build_parallel, build_parts, describe, shared_context
 from vidgen.engine.sampler import Sampler, build_metrics, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder
+from vidgen.engine.tasks import plan
 from vidgen.interfaces import Context, Parallel, RunInfo
 from vidgen.mesh import World
 from vidgen.recipe.load import recipe_hash
@@ -48,6 +49,7 @@ class SampleJob:
         """Sample, write, measure."""
         outputs = self.recipe.outputs
         build_metrics(self.recipe, self.context)
+        plan(self.recipe, self.recipe, outputs)  # a mistake in a prompt is told before weights are read
         parallel = build_parallel(self.recipe, self.context)
         with (
             owned_folder(outputs, parallel.world),

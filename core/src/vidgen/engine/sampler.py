@@ -103,6 +103,8 @@ class Sampler:
         generation = self.generation
         time, count = generation.time(task.size), generation.references.num_frames
         found = translate(self.options.conditions, time, count, task.references)
+        for name in found.references:
+            generation.references.check(name)
         for note in found.notes:
             LOG.warning("%s", note)
         for number, given in enumerate(found.given):
@@ -126,8 +128,8 @@ class Sampler:
         """Which latent frames of a sample are given, in words and characters. Reads the references' lengths."""
         time, references = self.generation.time(task.size), self.generation.references
         named = [Reference(name, time.count_reference(name, references.num_frames(name))) for name in task.references]
-        named.append(Reference("the clip before", time.latents))
         long, loops = self.generation.long, len(task.texts)
+        named += [Reference("the clip before", time.latents)] if loops > 1 else []
         given = [*task.given, *(carried(loop, len(named), long.length, long.edit) for loop in range(1, loops))]
         return timeline(given, named, time.latents, loops, self.generation.align(task.size), clip=self.generation.clip)
 

@@ -34,6 +34,18 @@ class TrainingSamples:
         self.options = options
         self._parts, self._recipe, self._context, self._dataset = parts, recipe, context, dataset
         self._ema = ema if options.ema else None
+        self._check()
+
+    def _check(self) -> None:
+        """What is asked for, now and not at the first sampling. Raises: UserError."""
+        captions = [""] * self.options.from_data
+        options = evolve(self.options, prompts=[*captions, *self.options.prompts], prompt_refiner=None)
+        sampler = make_sampler(self._parts, options, self._recipe, "", lambda *_: None, self._context)
+        tasks = sampler.tasks(self._recipe.outputs)
+        sampler.check(tasks)
+        for task in tasks:
+            if task.given:
+                sampler.drawing(task)
 
     def make(self, step: int, session: Session, stopped: Callable[[], bool]) -> None:
         """Sample, write and measure; every rank its share, the main one tells of all."""
