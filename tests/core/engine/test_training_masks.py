@@ -86,3 +86,9 @@ def test_mistakes_of_samples_within_training_are_told_before_the_first_step(
     with pytest.raises(UserError, match=told):
         train("wrong", sample=sample)
     assert not list(tmp_path.glob("**/checkpoints"))
+
+
+def test_a_metric_that_has_no_use_for_a_prompt_ends_no_training(train: Train, caplog: pytest.LogCaptureFixture) -> None:
+    outputs = train("on", sample={"prompts": ["a"], "every": 3, "metrics": [{"type": "moving-shapes"}]})
+    assert "sample.metrics: the metric moving-shapes cannot mark the prompt 'a'" in caplog.text
+    assert list(outputs.glob("checkpoints/*step6"))

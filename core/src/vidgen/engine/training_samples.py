@@ -1,6 +1,7 @@
 """Samples from within training: with the averaged weights, beside real clips, measured."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -13,9 +14,12 @@ from vidgen.engine.parts import Parts
 from vidgen.engine.sampler import build_metrics, make_sampler, measure
 from vidgen.engine.session import Session
 from vidgen.engine.tasks import clip_size
-from vidgen.interfaces import Context, Dataset
+from vidgen.errors import UserError
+from vidgen.interfaces import Context, Dataset, Media
 from vidgen.recipe.load import recipe_hash
 from vidgen.recipe.schema import TrainingSampleOptions, TrainRecipe
+
+LOG = logging.getLogger("vidgen")
 
 
 class TrainingSamples:
@@ -59,7 +63,15 @@ class TrainingSamples:
         shown = seen.beside(samples, folder)
         session.hooks.vidgen_samples_written(step=step, samples=shown)
         if not session.stopped and (options.metrics or seen.captions):
-            session.scores(step, {**measure(options, samples, self._context), **seen.scores(samples)})
+            session.scores(step, {**self._measured(samples), **seen.scores(samples)})
+
+    def _measured(self, samples: Sequence[Media]) -> dict[str, float]:
+        """A metric that has no use for a prompt ends no training."""
+        try:
+            return measure(self.options, samples, self._context)
+        except UserError as error:
+            LOG.warning("sample.metrics: %s", error)
+            return {}
 
     @cached_property
     def _comparison(self) -> Comparison:
