@@ -18,6 +18,7 @@ from vidgen.errors import UserError
 from vidgen.interfaces import Context, Dataset, Media
 from vidgen.recipe.load import recipe_hash
 from vidgen.recipe.schema import TrainingSampleOptions, TrainRecipe
+from vidgen.weights import fingerprint
 
 LOG = logging.getLogger("vidgen")
 
@@ -56,8 +57,10 @@ class TrainingSamples:
         seen = self._comparison
         options = evolve(self.options, prompts=[*seen.captions, *self.options.prompts])
         folder = self._recipe.outputs / "samples" / f"step{step}"
-        with averaged(self._ema), self._parts.parallel.whole():
-            samples = self._sampler(options, session).run(folder, stopped)
+        with averaged(self._ema):
+            made_by = fingerprint(self._parts.model)  # of shares: asking for the state of a whole model shares it out
+            with self._parts.parallel.whole():
+                samples = evolve(self._sampler(options, session), made_by=made_by).run(folder, stopped)
         if not self._parts.parallel.world.is_main:
             return
         shown = seen.beside(samples, folder)
