@@ -1,5 +1,6 @@
 """A run small enough to make many of, and what tests ask of its folder."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         section = data
         for parent in parents:
             section = section.setdefault(parent, {})
-        section[last] = value
+        section[last] = copy.deepcopy(value)  # later keys may go into it
     return data
 
 

@@ -163,15 +163,19 @@ class World:
         groups = [dist.new_group(ranks, timeout=LONGEST) for ranks in members]
         return TokenGroup(rank=self.rank % size, size=size, group=groups[mine]), mine, count
 
+    def all_have_read(self, what: str) -> None:
+        """This rank has read a text in the store. The main rank, whose end would take the store away, waits for all."""
+        self.store.set(f"{what} read/{self.rank}", "")
+        if self.is_main:
+            self.store.wait([f"{what} read/{rank}" for rank in range(self.size)])
+
     def check_same(self, what: str, text: str) -> None:
         """Raises: RunError, on every rank, when ranks were given different texts."""
         if self.size == 1:
             return
         self.store.set(f"{what}/{self.rank}", text)
         texts = [self.store.get(f"{what}/{rank}").decode() for rank in range(self.size)]
-        self.store.set(f"{what} read/{self.rank}", "")
-        if self.is_main:  # whose end would take the store away from those that still read
-            self.store.wait([f"{what} read/{rank}" for rank in range(self.size)])
+        self.all_have_read(what)
         other = next((rank for rank, one in enumerate(texts) if one != texts[0]), None)
         if other is not None:
             raise RunError(

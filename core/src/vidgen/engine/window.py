@@ -93,6 +93,7 @@ class Window:
         if rank == self._world.rank:
             store.set("lost rows", rows)
         told: str = store.get("lost rows").decode()
+        self._world.all_have_read("lost rows")
         return told
 
     def _of_all(self) -> list[list[float]]:
