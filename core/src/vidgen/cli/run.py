@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,8 @@ def command(
     elif nproc is not None:
         if max_restarts and getattr(loaded.job.options, "resume", "latest") is None:
             raise UserError("--max-restarts: what is started again goes on where it stood: add resume=latest")
-        launch([str(recipe), *changes], Launch(nproc, nnodes, rdzv_endpoint, max_restarts))
+        wherever = [flag for flag in sys.argv if flag == "--traceback"]  # an error is raised in a rank
+        launch([str(recipe), *changes, *wherever], Launch(nproc, nnodes, rdzv_endpoint, max_restarts))
     else:
         from vidgen.api import run
 

@@ -17,6 +17,7 @@ FREE = (
 )
 """Keys that decide how long, how fast and where, and not what is learned."""
 SHOWN = 10
+LONGEST = 80  # characters of a value: sections have many
 OF_THE_COMMAND = ("resume", "force")
 """Keys that say how this command goes on, and nothing of the run."""
 
@@ -30,11 +31,11 @@ def check_changes(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint:
     now = json.loads(json.dumps(now))  # as it was kept: keys are texts there
     found = [one for one in differences(before, now) if one[0] not in OF_THE_COMMAND]
     for key, old, new in found:
-        LOG.info("changed since %s: %s: %s -> %s", checkpoint.name, key, old, new)
+        LOG.info("changed since %s: %s: %s -> %s", checkpoint.name, key, _short(old), _short(new))
     course = [one for one in found if not any(one[0] == free or one[0].startswith(f"{free}.") for free in FREE)]
     if not course or force:
         return
-    lines = [f"    {key}: {old} -> {new}" for key, old, new in course[:SHOWN]]
+    lines = [f"    {key}: {_short(old)} -> {_short(new)}" for key, old, new in course[:SHOWN]]
     more = [f"    and {len(course) - SHOWN} more"] if len(course) > SHOWN else []
     raise UserError(
         "\n".join(
@@ -57,6 +58,11 @@ def tell_ranks(before: int, now: int, checkpoint: Path) -> None:
             "where accumulation_steps makes up for it",
             *(checkpoint.name, before, now),
         )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any, Any]]:
