@@ -5,6 +5,17 @@ from vidgen.weights import State
 
 PATCH = "x_embedder.proj.weight"
 NULL_CAPTION = "y_embedder.y_embedding"
+CAPTIONED_BLOCK = {
+    "attn.qkv": ("attn1.to_q", "attn1.to_k", "attn1.to_v"),
+    "attn.proj": ("attn1.to_out.0",),
+    "cross_attn.q_linear": ("attn2.to_q",),
+    "cross_attn.kv_linear": ("attn2.to_k", "attn2.to_v"),
+    "cross_attn.proj": ("attn2.to_out.0",),
+    "mlp.fc1": ("ff.net.0.proj",),
+    "mlp.fc2": ("ff.net.2",),
+    "": ("",),  # the block's scale_shift_table
+}
+"""Our layer of a block that attends to itself and to captions -> diffusers', joined along the first axis."""
 
 
 def without(state: State, *prefixes: str) -> State:

@@ -8,7 +8,7 @@ import torch
 from vidgen import UserError
 from vidgen.weights import Converted, State
 from vidgen_layers.checks import Size3
-from vidgen_layers.published import PATCH, with_time_axis, without
+from vidgen_layers.published import CAPTIONED_BLOCK, PATCH, with_time_axis, without
 
 from vidgen_latte import Latte1Options
 
@@ -41,17 +41,6 @@ OUTER = {
 }
 """vidgen's layer -> diffusers'."""
 BLOCKS = {"spatial_blocks": "transformer_blocks", "temporal_blocks": "temporal_transformer_blocks"}
-INNER = {
-    "attn.qkv": ("attn1.to_q", "attn1.to_k", "attn1.to_v"),
-    "attn.proj": ("attn1.to_out.0",),
-    "cross_attn.q_linear": ("attn2.to_q",),
-    "cross_attn.kv_linear": ("attn2.to_k", "attn2.to_v"),
-    "cross_attn.proj": ("attn2.to_out.0",),
-    "mlp.fc1": ("ff.net.0.proj",),
-    "mlp.fc2": ("ff.net.2",),
-    "": ("",),  # the block's scale_shift_table
-}
-"""vidgen's layer of a block -> diffusers', one behind the other along the first axis."""
 
 
 def to_latte1(state: State, own: State) -> Converted:
@@ -142,7 +131,7 @@ def _names_in_diffusers(name: str) -> tuple[str, ...]:
     block = re.fullmatch(r"(\w+_blocks)\.(\d+)\.(?:(.+)\.)?(\w+)", name)
     if block and block[1] in BLOCKS:
         kind, number, layer, leaf = block[1], block[2], block[3] or "", block[4]
-        return tuple(_joined(BLOCKS[kind], number, part, leaf) for part in INNER.get(layer, (layer,)))
+        return tuple(_joined(BLOCKS[kind], number, part, leaf) for part in CAPTIONED_BLOCK.get(layer, (layer,)))
     layer, _, leaf = name.rpartition(".")
     return (_joined(OUTER.get(layer, layer), leaf),)
 

@@ -13,7 +13,7 @@ import torch
 from vidgen import UserError
 from vidgen.weights import Converted, State
 from vidgen_layers.checks import Widths
-from vidgen_layers.published import NULL_CAPTION, PATCH, with_null_caption_of, with_time_axis, without
+from vidgen_layers.published import CAPTIONED_BLOCK, NULL_CAPTION, PATCH, with_null_caption_of, with_time_axis, without
 
 from vidgen_pixart import KvCompression, PixArtOptions
 
@@ -50,18 +50,6 @@ OUTER = {
     "final_layer": "",  # its scale_shift_table
 }
 """vidgen's layer -> diffusers'."""
-
-INNER = {
-    "attn.qkv": ("attn1.to_q", "attn1.to_k", "attn1.to_v"),
-    "attn.proj": ("attn1.to_out.0",),
-    "cross_attn.q_linear": ("attn2.to_q",),
-    "cross_attn.kv_linear": ("attn2.to_k", "attn2.to_v"),
-    "cross_attn.proj": ("attn2.to_out.0",),
-    "mlp.fc1": ("ff.net.0.proj",),
-    "mlp.fc2": ("ff.net.2",),
-    "": ("",),  # the block's scale_shift_table
-}
-"""vidgen's layer of a block -> diffusers', one behind the other along the first axis."""
 
 
 def to_pixart(state: State, own: State) -> Converted:
@@ -175,7 +163,7 @@ def _names_in_diffusers(name: str) -> tuple[str, ...]:
     block = re.fullmatch(r"blocks\.(\d+)\.(?:(.+)\.)?(\w+)", name)
     if block:
         number, layer, leaf = block[1], block[2] or "", block[3]
-        parts = INNER.get(layer, (layer,))
+        parts = CAPTIONED_BLOCK.get(layer, (layer,))
         return tuple(_joined(f"transformer_blocks.{number}", part, leaf) for part in parts)
     layer, _, leaf = name.rpartition(".")
     return (_joined(OUTER.get(layer, layer), leaf),)
