@@ -1,7 +1,6 @@
 """Clips whose frames tell their own number, annotations of them, and the folder of real clips."""
 
 import json
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from video_files import HEIGHT, WIDTH, clips, numbers_in
 from vidgen.testing import write_clip
 
-HEIGHT, WIDTH = 34, 50
+__all__ = ["clips", "numbers_in"]  # fixtures
 
 
 @pytest.fixture
@@ -31,19 +31,6 @@ def clip(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def numbers_in() -> Callable[[Any], list[int]]:
-    """The numbers in the frames of a numbered video (3, T, H, W), read from the middles of the halves."""
-
-    def read(video: Any) -> list[int]:
-        pixels = np.asarray(video)
-        row, width = pixels.shape[2] // 2, pixels.shape[3]
-        left, right = (pixels[:, :, row, column].mean(axis=0) for column in (width // 4, 3 * width // 4))
-        return [int(high // 16) * 16 + int(low // 16) for high, low in zip(left, right, strict=True)]
-
-    return read
-
-
-@pytest.fixture
 def write_data(tmp_path: Path) -> Callable[..., Path]:
     """Writes annotations and the list of this one source into `tmp_path`; returns the list."""
 
@@ -55,13 +42,3 @@ def write_data(tmp_path: Path) -> Callable[..., Path]:
         return listed
 
     return write
-
-
-@pytest.fixture(scope="session")
-def clips() -> Path:
-    """The folder of real clips."""
-    default = Path(__file__).resolve().parents[3].parent / "shared" / "clips"
-    folder = Path(os.environ.get("VIDGEN_CLIPS", default))
-    if not folder.is_dir():
-        pytest.skip(f"no folder of real clips at {folder}; set VIDGEN_CLIPS")
-    return folder

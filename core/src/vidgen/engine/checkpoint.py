@@ -155,15 +155,15 @@ def clear_partial(outputs: Path) -> None:
 
 def _begin(partial: Path, final: Path, world: World, group: Any) -> bool:
     """Make the folder anew, for all ranks. Returns whether there is something to do."""
-    wanted = [not final.exists()]
-    if world.is_main and wanted[0]:
+    wanted = not final.exists()
+    if world.is_main and wanted:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     if group is not None:
         told = torch.tensor(wanted)
         dist.broadcast(told, src=0, group=group)
-        return bool(told.item())
-    return wanted[0]
+        wanted = bool(told.item())
+    return wanted
 
 
 def _finish(partial: Path, final: Path, taken: Snapshot) -> None:

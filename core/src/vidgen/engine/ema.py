@@ -1,5 +1,8 @@
 """Exponential moving average of weights, in float32."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -27,11 +30,6 @@ class Ema:
         """Averaged weights under the model's names, with everything that is not averaged as the model has it."""
         return {**{name: t.detach() for name, t in self._model.state_dict().items()}, **self._average}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` gave."""
-        for name, average in self._average.items():
-            average.copy_(state[name])
-
     def swap(self) -> None:
         """Exchange average and weights, in place; a second call undoes it, exactly where weights are float32."""
         with torch.no_grad():
@@ -39,3 +37,15 @@ class Ema:
                 held = parameter.detach().clone()
                 parameter.copy_(self._average[name])
                 self._average[name].copy_(held)
+
+
+@contextmanager
+def averaged(ema: Ema | None) -> Iterator[None]:
+    """The averaged weights in place of the model's, where there are any."""
+    if ema is not None:
+        ema.swap()
+    try:
+        yield
+    finally:
+        if ema is not None:
+            ema.swap()

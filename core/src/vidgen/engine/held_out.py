@@ -18,10 +18,9 @@ from torch import Tensor
 from vidgen.conditioning import conditioning_for
 from vidgen.engine.batch import Answer, Ask, Batch, Missed, Position, collate
 from vidgen.engine.data import Posts, Reader
-from vidgen.engine.ema import Ema
+from vidgen.engine.ema import Ema, averaged
 from vidgen.engine.encoding import Encoded, Encoding
 from vidgen.engine.parts import Parts, build_bucketer
-from vidgen.engine.training_samples import averaged
 from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Bucketer, Context, Dataset, Request
 from vidgen.recipe.schema import HeldOutOptions, TrainRecipe

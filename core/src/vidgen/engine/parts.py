@@ -92,16 +92,7 @@ def build_parts(
     weights depend on the seed alone. Raises: UserError, when the pieces do not fit.
     """
     registry, encoders = context.components, build_encoders(recipe, context, parallel=parallel, device=device)
-    known = evolve(
-        context,
-        rank=encoders.parallel.rank,
-        num_ranks=encoders.parallel.num_ranks,
-        latent_channels=encoders.vae.latent_channels,
-        latent_size=encoders.latent_size,
-        latent_stride=encoders.vae.stride,
-        text_width=encoders.text_encoder.width,
-        text_length=encoders.text_encoder.max_length,
-    )
+    known = model_context(context, encoders)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(address(recipe.seed, "initial weights"))
         model = registry.build(recipe.model, known)
@@ -119,6 +110,17 @@ def build_parts(
         model.to(device or encoders.device),
         scheduler,
         adapters,
+    )
+
+
+def model_context(context: Context, encoders: Encoders) -> Context:
+    """What models, and what is put on them, may know besides: of the encoders, and of the ranks."""
+    return evolve(
+        data_context(context, encoders),
+        latent_channels=encoders.vae.latent_channels,
+        latent_size=encoders.latent_size,
+        text_width=encoders.text_encoder.width,
+        text_length=encoders.text_encoder.max_length,
     )
 
 

@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 from attrs import evolve
 
 from vidgen.engine.comparison import Comparison
-from vidgen.engine.ema import Ema
+from vidgen.engine.ema import Ema, averaged
 from vidgen.engine.parts import Parts
 from vidgen.engine.sampler import build_metrics, make_sampler, measure
 from vidgen.engine.session import Session
@@ -85,15 +84,3 @@ class TrainingSamples:
     def _sampler(self, options: TrainingSampleOptions, session: Session) -> Any:
         settings, progress = recipe_hash(self._context.recipe), session.progress.advance
         return make_sampler(self._parts, options, self._recipe, settings, progress, self._context)
-
-
-@contextmanager
-def averaged(ema: Ema | None) -> Any:
-    """The averaged weights in place of the model's."""
-    if ema is not None:
-        ema.swap()
-    try:
-        yield
-    finally:
-        if ema is not None:
-            ema.swap()

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 from vidgen import aspect
-from vidgen.engine.parts import Parts, shared_context
+from vidgen.engine.parts import model_context, shared_context
 from vidgen.engine.sample import loaded_parts, settings_hash
 from vidgen.engine.sampler import Sampler, make_sampler
 from vidgen.engine.session import write_recipe
@@ -42,7 +42,8 @@ class Studio:
         options: SampleRecipe = recipe.job.options
         context = shared_context(options, Context(registry=recipe.registry, recipe=recipe.plain()))
         self._parts = loaded_parts(options, context)
-        self._context = _known(context, self._parts)
+        known = model_context(context, self._parts)
+        self._context = evolve(known, out_channels=self._parts.model.out_channels)  # for schedulers built later
 
     def start(self) -> dict[str, Any]:
         """What the page begins with: values of its fields, names to choose from, what the model can do."""
@@ -94,21 +95,6 @@ class Studio:
     def _made_by(self) -> str:
         """The weights stay the same as long as the page is there."""
         return fingerprint(self._parts.model)
-
-
-def _known(context: Context, parts: Parts) -> Context:
-    """What a scheduler that is built later may know, as the first one did."""
-    return evolve(
-        context,
-        rank=parts.parallel.rank,
-        num_ranks=parts.parallel.num_ranks,
-        latent_channels=parts.vae.latent_channels,
-        latent_size=parts.latent_size,
-        latent_stride=parts.vae.stride,
-        text_width=parts.text_encoder.width,
-        text_length=parts.text_encoder.max_length,
-        out_channels=parts.model.out_channels,
-    )
 
 
 def _settings(task: Task, sampler: Sampler) -> dict[str, str]:

@@ -9,6 +9,7 @@ from vidgen.engine.batch import Batch
 from vidgen.engine.train import Training
 from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Context, Size3
+from vidgen.mesh import World
 
 from vidgen_search_batch_size.memory import Budget, free, ran_out
 from vidgen_search_batch_size.recipe import SearchRecipe
@@ -29,7 +30,7 @@ class Trials:
         self._options = recipe.search
         self._accumulated = recipe.accumulation_steps
         self.training = _training(recipe, context)
-        _check_alone()
+        _check_alone(self.training.world)
         kept = recipe.features is not None and recipe.features.mode == "read"
         self._batches = Batches(self.training.parts, seed=recipe.seed, kept=kept)
         self._device = self.training.parts.device
@@ -113,15 +114,10 @@ def _fill_optimizer(optimizer: torch.optim.Optimizer) -> None:
         group["weight_decay"] = decay
 
 
-def _check_alone() -> None:
+def _check_alone(world: World) -> None:
     """Ranks that time steps on their own would go different ways, and wait for each other for ever."""
-    if (
-        torch.distributed.is_available()
-        and torch.distributed.is_initialized()
-        and torch.distributed.get_world_size() > 1
-    ):
+    if world.size > 1:
         raise UserError(
-            f"job: batch sizes are those of one rank, and searched on one: this is 1 of "
-            f"{torch.distributed.get_world_size()} processes. Start a single one; for resolutions side by side, one "
-            "for each with search.resolution."
+            f"job: batch sizes are those of one rank, and searched on one: this is 1 of {world.size} processes. Start "
+            "a single one; for resolutions side by side, one for each with search.resolution."
         )

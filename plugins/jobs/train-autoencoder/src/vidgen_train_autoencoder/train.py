@@ -16,7 +16,7 @@ from vidgen.engine.batch import Batch, Position
 from vidgen.engine.checkpoint import Saved
 from vidgen.engine.clock import Clock
 from vidgen.engine.data import Stream
-from vidgen.engine.ema import Ema
+from vidgen.engine.ema import Ema, averaged
 from vidgen.engine.feed import Feed
 from vidgen.engine.optimization import learning_rate, make_optimizer, set_learning_rate
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
@@ -164,17 +164,13 @@ class AutoencoderTraining:
         """Reconstruct the fixed clips with the averaged weights, where there are any."""
         if self.evaluation is None:
             return
-        if self.ema is not None:
-            self.ema.swap()
+        folder = self.recipe.outputs / "samples" / f"step{self.step}"
         self.vae.eval()
         try:
-            sheets, scores = self.evaluation(
-                self.vae, self.parallel, self.recipe.outputs / "samples" / f"step{self.step}"
-            )
+            with averaged(self.ema):
+                sheets, scores = self.evaluation(self.vae, self.parallel, folder)
         finally:
             self.vae.train()
-            if self.ema is not None:
-                self.ema.swap()
         session.hooks.vidgen_samples_written(step=self.step, samples=sheets)
         session.scores(self.step, scores)
 

@@ -1,5 +1,8 @@
 """Steps that conversions of published weights share."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from vidgen.weights import State
 
@@ -16,6 +19,17 @@ CAPTIONED_BLOCK = {
     "": ("",),  # the block's scale_shift_table
 }
 """Our layer of a block that attends to itself and to captions -> diffusers', joined along the first axis."""
+
+
+def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that say how large a network is, from a diffusers transformer's complete configuration."""
+    return {
+        "depth": config["num_layers"],
+        "num_heads": config["num_attention_heads"],
+        "hidden_size": config["num_attention_heads"] * config["attention_head_dim"],
+        "in_channels": config["in_channels"],
+        "patch_size": (1, config["patch_size"], config["patch_size"]),
+    }
 
 
 def without(state: State, *prefixes: str) -> State:

@@ -14,7 +14,7 @@ from torch import Tensor
 from vidgen import UserError
 from vidgen.weights import Converted, State
 from vidgen_layers.checks import Size3
-from vidgen_layers.published import PATCH, with_time_axis, without
+from vidgen_layers.published import PATCH, sizes_in, with_time_axis, without
 from vidgen_layers.vectors import class_count
 from vidgen_layers.video_dit import SPACE, to_image_layout, unlike_condition
 
@@ -86,12 +86,8 @@ def options_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
         return config
     told = {**DIFFUSERS_DEFAULTS, **config}
     return {
-        "depth": told["num_layers"],
-        "num_heads": told["num_attention_heads"],
-        "hidden_size": told["num_attention_heads"] * told["attention_head_dim"],
-        "in_channels": told["in_channels"],
+        **sizes_in(told),
         "learn_sigma": told["out_channels"] == 2 * told["in_channels"],
-        "patch_size": (1, told["patch_size"], told["patch_size"]),
         "condition": f"label_{told['num_embeds_ada_norm']}",
         "no_temporal_pos_emb": True,
     }

@@ -8,7 +8,7 @@ import torch
 from vidgen import UserError
 from vidgen.weights import Converted, State
 from vidgen_layers.checks import Size3
-from vidgen_layers.published import CAPTIONED_BLOCK, PATCH, with_time_axis, without
+from vidgen_layers.published import CAPTIONED_BLOCK, PATCH, sizes_in, with_time_axis, without
 
 from vidgen_latte import Latte1Options
 
@@ -62,12 +62,8 @@ def options_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
         return config
     told = {**DIFFUSERS_DEFAULTS, **config}
     return {
-        "depth": told["num_layers"],
-        "num_heads": told["num_attention_heads"],
-        "hidden_size": told["num_attention_heads"] * told["attention_head_dim"],
-        "in_channels": told["in_channels"],
+        **sizes_in(told),
         "learn_sigma": told["out_channels"] == 2 * told["in_channels"],
-        "patch_size": (1, told["patch_size"], told["patch_size"]),
         "caption_channels": told["caption_channels"],
         "space_scale": float(max(told["sample_size"] // 64, 1)),
     }

@@ -13,7 +13,15 @@ import torch
 from vidgen import UserError
 from vidgen.weights import Converted, State
 from vidgen_layers.checks import Widths
-from vidgen_layers.published import CAPTIONED_BLOCK, NULL_CAPTION, PATCH, with_null_caption_of, with_time_axis, without
+from vidgen_layers.published import (
+    CAPTIONED_BLOCK,
+    NULL_CAPTION,
+    PATCH,
+    sizes_in,
+    with_null_caption_of,
+    with_time_axis,
+    without,
+)
 
 from vidgen_pixart import KvCompression, PixArtOptions
 
@@ -88,12 +96,8 @@ def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
     told = {**DIFFUSERS_DEFAULTS, **config}
     side, conditioned = told["sample_size"], told["use_additional_conditions"]
     return {
-        "depth": told["num_layers"],
-        "num_heads": told["num_attention_heads"],
-        "hidden_size": told["num_attention_heads"] * told["attention_head_dim"],
-        "in_channels": told["in_channels"],
+        **sizes_in(told),
         "pred_sigma": told["out_channels"] == 2 * told["in_channels"],
-        "patch_size": (1, told["patch_size"], told["patch_size"]),
         "caption_channels": told["caption_channels"],
         "base_size": side,
         "space_scale": float(told["interpolation_scale"] or max(side // 64, 1)),
