@@ -66,6 +66,7 @@ def test_the_same_as_json(run: Any, faulty: Path) -> None:
     assert found["kinds"] == {"wrong metadata": 1, "missing": 1, "unreadable": 1, "no path": 1, "leaves root": 1}
     assert [fault["row"] for fault in found["faults"]] == [1, 3, 4, 5, 6]
     assert found["faults"][1]["path"] == "gone.mp4" and found["faults"][1]["kind"] == "missing"
+    assert found["lacking"] == []
 
 
 def test_the_list_can_be_kept_short(run: Any, faulty: Path) -> None:
@@ -75,7 +76,7 @@ def test_the_list_can_be_kept_short(run: Any, faulty: Path) -> None:
 
 def test_all_is_well(run: Any, clip: Any, table: Any, tmp_path: Path) -> None:
     clip("media/a.mp4")
-    table("m.csv", "path,num_frames\na.mp4,7\n")
+    table("m.csv", "path,text,num_frames\na.mp4,nothing moves,7\n")
     done = run("validate", "m.csv", "--root", "media", "--decode", 3, *CHECK)
     assert (done.status, done.out) == (0, "1 rows: all is well\n")
 
@@ -83,7 +84,7 @@ def test_all_is_well(run: Any, clip: Any, table: Any, tmp_path: Path) -> None:
 def test_a_file_that_ends_early_is_found_by_decoding(run: Any, clip: Any, table: Any) -> None:
     long = clip("long.mkv", 90)
     long.write_bytes(long.read_bytes()[:-6000])
-    table("m.csv", "path,num_frames\nlong.mkv,\n")
+    table("m.csv", "path,text,num_frames\nlong.mkv,x,\n")
     assert run("validate", "m.csv", *CHECK).status == 0
     done = run("validate", "m.csv", "--decode", 8, *CHECK)
     assert done.status == 1 and "its header promises 3.00 seconds" in done.out
@@ -91,9 +92,53 @@ def test_a_file_that_ends_early_is_found_by_decoding(run: Any, clip: Any, table:
 
 def test_a_clip_that_is_too_short(run: Any, clip: Any, table: Any) -> None:
     clip("a.mp4", 7)
-    table("m.csv", "path\na.mp4\n")
+    table("m.csv", "path,text\na.mp4,x\n")
     assert run("validate", "m.csv", "--num-frames", 7, *CHECK).status == 0
     assert "it has 7 frames, 8 are needed" in run("validate", "m.csv", "--num-frames", 8, *CHECK).out
+
+
+@pytest.mark.parametrize("kind", ["m.csv", "m.parquet"])
+def test_rows_without_a_caption_are_told_with_what_to_do(run: Any, clip: Any, table: Any, kind: str) -> None:
+    clip("a.mp4")
+    texts = ["a dog", "", " \t"] if kind == "m.csv" else ["a dog", None, "\n"]
+    rows = [{"path": "a.mp4", "text": text} for text in texts]
+    table(kind, rows if kind == "m.parquet" else "path,text\n" + "".join(f'a.mp4,"{text}"\n' for text in texts))
+    done = run("validate", kind, *CHECK)
+    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+    assert done.status == 1
+    assert lines[1:4] == [
+        "1 no caption a.mp4 its text is empty",
+        "2 no caption a.mp4 its text is empty",
+        "3 rows: 2 no caption",
+    ]
+    assert "write captions into the column text, or leave them out" in lines[4]
+    assert run("filter", kind, "-o", "o.csv", "--where", 'text ~ "[^ ]"').status == 0 and 'text ~ "[^ ]"' in lines[5]
+
+
+def test_a_row_without_a_caption_and_without_a_file_has_two_faults(run: Any, table: Any) -> None:
+    table("m.csv", "path,text\ngone.mp4,\n")
+    found = json.loads(run("validate", "m.csv", "--json", *CHECK).out)
+    assert (found["wrong"], found["kinds"]) == (1, {"no caption": 1, "missing": 1})
+
+
+@pytest.mark.parametrize(("kind", "content"), [("m.csv", "path\na.mp4\n"), ("m.jsonl", '{"path": "a.mp4"}\n')])
+def test_a_table_without_captions_is_told_once(run: Any, clip: Any, table: Any, kind: str, content: str) -> None:
+    clip("a.mp4")
+    table(kind, content)
+    done = run("validate", kind, *CHECK)
+    assert done.status == 1
+    assert done.out.startswith(
+        "1 rows: 1 without text\nthere is no column text, and training with a text encoder refuses"
+    )
+    assert json.loads(run("validate", kind, "--json", *CHECK).out)["lacking"] == ["text"]
+
+
+def test_captions_are_not_asked_for_where_none_are_needed(run: Any, clip: Any, table: Any) -> None:
+    clip("a.mp4")
+    for content in ("path\na.mp4\n", "path,text\na.mp4,\n"):
+        table("m.csv", content)
+        done = run("validate", "m.csv", "--no-captions", *CHECK)
+        assert (done.status, done.out) == (0, "1 rows: all is well\n")
 
 
 def test_tables_that_cannot_be_checked(run: Any, table: Any) -> None:
@@ -111,7 +156,7 @@ def test_tables_that_cannot_be_checked(run: Any, table: Any) -> None:
 
 def test_words_where_numbers_belong_are_told(run: Any, clip: Any, table: Any) -> None:
     clip("a.mp4")
-    table("m.csv", "path,height\na.mp4,tall\n")
+    table("m.csv", "path,text,height\na.mp4,x,tall\n")
     assert "height is 'tall' in the table, which is no number" in run("validate", "m.csv", *CHECK).out
 
 

@@ -27,7 +27,7 @@ GUESSED = 0.02
 
 @frozen
 class Fault:
-    """What is wrong with a row. kind: `no path`, `leaves root`, `missing`, `unreadable`, `too short` or
+    """What is wrong with a row. kind: `no path`, `leaves root`, `missing`, `no caption`, `unreadable`, `too short` or
     `wrong metadata`."""
 
     row: int
@@ -38,21 +38,25 @@ class Fault:
 
 @frozen(kw_only=True)
 class Wanted:
-    """root: where paths start from. num_frames: the least a file must have. decode: frames to decode of each file."""
+    """root: where paths start from. num_frames: the least a file must have. decode: frames to decode of each file.
+    captions: whether each row is to have one."""
 
     root: Path
     num_frames: int | None = None
     decode: int = 0
+    captions: bool = True
     workers: int | None = None
     timeout: float = 20.0
 
 
 @define
 class Verdict:
-    """repeated: rows whose path a row before has, which is no fault."""
+    """repeated: rows whose path a row before has, which is no fault. lacking: columns that the table has not, and that
+    every row was to have."""
 
     rows: int
     repeated: int
+    lacking: tuple[str, ...] = ()
     faults: list[Fault] = field(factory=list)
 
     def counts(self) -> Counter[str]:
@@ -67,6 +71,7 @@ class Verdict:
             "rows": self.rows,
             "wrong": wrong,
             "repeated": self.repeated,
+            "lacking": list(self.lacking),
             "kinds": dict(self.counts()),
             "faults": faults,
         }
@@ -77,7 +82,8 @@ def validate(source: Source, wanted: Wanted) -> Verdict:
     check_column(source, "path")
     if not source.num_rows:
         raise UserError(f"{source.path} has no rows")
-    verdict, told = Verdict(source.num_rows, _repeated(source)), dict[int, Mapping[str, Any]]()
+    lacking = tuple(name for name in ("text",) if wanted.captions and name not in source.schema.names)
+    verdict, told = Verdict(source.num_rows, _repeated(source), lacking), dict[int, Mapping[str, Any]]()
     with progress() as bar:
         task = bar.add_task(source.path.name, total=source.num_rows)
         asked = _tasks(source, wanted, told, verdict.faults)
@@ -93,6 +99,8 @@ def _tasks(source: Source, wanted: Wanted, told: dict[int, Mapping[str, Any]], f
     for row, facts in _rows(source):
         path = facts["path"] or ""
         place = os.path.normpath(wanted.root / path)
+        if wanted.captions and "text" in facts and _blank(facts["text"]):
+            faults.append(Fault(row, path, "no caption", "its text is empty"))
         if not path:
             faults.append(Fault(row, "", "no path", "the row has no path"))
         elif not Path(place).is_relative_to(wanted.root):
@@ -107,7 +115,7 @@ def _tasks(source: Source, wanted: Wanted, told: dict[int, Mapping[str, Any]], f
 def _rows(source: Source) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Row by row what a table says; a thousand rows at a time are Python objects."""
     row = 0
-    for batch in source.batches([name for name in source.schema.names if name in ("path", *FACTS)]):
+    for batch in source.batches([name for name in source.schema.names if name in ("path", "text", *FACTS)]):
         paths = batch.schema.get_field_index("path")
         texts = batch.set_column(paths, "path", batch.column(paths).cast(pa.string()))
         for start in range(0, batch.num_rows, ROWS):
@@ -148,6 +156,11 @@ def _truth(name: str, found: Header) -> float:
     if name == "aspect_ratio":
         return found.height / found.width
     return float(found.height * found.width) if name == "resolution" else float(getattr(found, name))
+
+
+def _blank(text: Any) -> bool:
+    """Whether there is no text: null, the NaN of a table that came from pandas, or nothing but spaces."""
+    return text is None or text != text or (isinstance(text, str) and not text.strip())
 
 
 def _repeated(source: Source) -> int:
