@@ -111,7 +111,7 @@ def test_rows_without_a_caption_are_told_with_what_to_do(run: Any, clip: Any, ta
         "2 no caption a.mp4 its text is empty",
         "3 rows: 2 no caption",
     ]
-    assert "write captions into the column text, or leave them out" in lines[4]
+    assert "write it into the column text, or leave them out" in lines[4]
     assert run("filter", kind, "-o", "o.csv", "--where", 'text ~ "[^ ]"').status == 0 and 'text ~ "[^ ]"' in lines[5]
 
 

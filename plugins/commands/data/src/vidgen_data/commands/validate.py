@@ -84,7 +84,7 @@ def _captions_hint(verdict: "Verdict") -> Iterator[str]:
     if "text" in verdict.lacking:
         yield "there is no column text, and training with a text encoder refuses the table: write captions into one"
     elif verdict.counts()["no caption"]:
-        yield "rows without a caption are trained on without words: write captions into the column text, or leave them out"
+        yield "rows without a caption are trained on without words: write it into the column text, or leave them out"
         yield """    vidgen data filter META -o OUT --where 'text ~ "[^ ]"'"""
     else:
         return
