@@ -1,6 +1,9 @@
-"""The layout of a run's folder, by names alone."""
+"""The layout of a run's folder, by names alone; texts that are written whole or not at all."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +79,50 @@ def test_a_damaged_state_is_told_by_its_checkpoint(run: Path, content: bytes | N
         runfolder.read_state(checkpoint)
     assert str(caught.value).startswith(f"the checkpoint {checkpoint} is damaged: state.json {reason}")
     assert str(caught.value).endswith("Use an earlier one.")
+
+
+def test_a_text_replaces_the_one_before_with_its_line_ends_as_they_are(tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    for text in ("a: ж\n", "b: 1\r\nc: 2\n", ""):
+        runfolder.write_whole(path, text)
+        assert path.read_bytes() == text.encode()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+WRITER = """
+import resource, signal, sys
+from pathlib import Path
+from vidgen import RunError, runfolder
+signal.signal(signal.SIGXFSZ, getattr(signal, sys.argv[2]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    runfolder.write_whole(Path(sys.argv[1]), "new " * 1000)
+except RunError as error:
+    print(error)
+"""
+"""A process whose files may have a kilobyte: what writes more ends it, or fails, in the middle."""
+
+
+def write_too_much(path: Path, at_the_limit: str) -> subprocess.CompletedProcess[str]:
+    path.write_text("old")
+    command = [sys.executable, "-c", WRITER, str(path), at_the_limit]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_process_killed_while_it_writes_leaves_the_text_before_whole(tmp_path: Path):
+    """The next one is not disturbed by what lies there half-written."""
+    path = tmp_path / "scores.csv"
+    assert write_too_much(path, "SIG_DFL").returncode == -signal.SIGXFSZ
+    assert path.read_text() == "old"
+    (left,) = [one for one in tmp_path.iterdir() if one != path]
+    assert left.stat().st_size == 1000 and left.name.startswith(".")
+    runfolder.write_whole(path, "new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_text_that_cannot_be_written_is_told_of_and_leaves_the_one_before(tmp_path: Path):
+    path = tmp_path / "scores.csv"
+    assert write_too_much(path, "SIG_IGN").stdout == f"{path} cannot be written: File too large\n"
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(RunError, match=r"nowhere/scores\.csv cannot be written: No such file or directory$"):
+        runfolder.write_whole(tmp_path / "nowhere" / "scores.csv", "new")

@@ -1,4 +1,5 @@
-"""The layout of a run's folder, by names alone: what is where, which checkpoint is the newest, what it was made with.
+"""The layout of a run's folder: what is where, which checkpoint is the newest, what it was made with; and its texts,
+which are written whole or not at all.
 
     recipe.yaml  metrics.csv  log.txt  samples/
     checkpoints/epoch{E}-global_step{S}/    model/  ema/  optimizer/  state.json
@@ -7,13 +8,39 @@ A checkpoint is written under another name and renamed when whole, so a folder w
 """
 
 import json
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from vidgen.errors import RunError, UserError
 
 NAME = re.compile(r"epoch(\d+)-global_step(\d+)")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text in UTF-8, its line ends as they are, under another name, to disk, and then under its own: whoever
+    reads, and whatever stops it, there is the old file or the new one. Raises: RunError, with the old one intact."""
+    partial = path.with_name(f".{path.name}")
+    try:
+        partial.write_bytes(text.encode())
+        flush(partial)
+        partial.replace(path)
+        flush(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def flush(path: Path) -> None:
+    """See that what was written to a file, or the names in a folder, are on disk. Raises: OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def checkpoint_name(epoch: int, step: int) -> str:

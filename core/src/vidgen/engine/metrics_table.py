@@ -2,11 +2,13 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 
 from vidgen.builtin import CsvOptions
 from vidgen.errors import RunError
 from vidgen.interfaces import Context, Media
+from vidgen.runfolder import write_whole
 
 
 def build(options: CsvOptions, context: Context) -> "MetricsTable":
@@ -70,7 +72,6 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def _replace(path: Path, rows: list[list[str]]) -> None:
-    partial = path.with_name(f".{path.name}")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
-    partial.replace(path)
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_whole(path, text.getvalue())

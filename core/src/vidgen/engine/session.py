@@ -19,6 +19,7 @@ from vidgen.engine.progress import Progress, line_handler, warning_handler
 from vidgen.errors import UserError
 from vidgen.interfaces import Context, Media, RunInfo, Tracker
 from vidgen.mesh import World
+from vidgen.runfolder import write_whole
 
 LOG = logging.getLogger("vidgen")
 
@@ -170,7 +171,5 @@ def logging_to(outputs: Path, world: World | None = None) -> Iterator[Console]:
 
 
 def write_recipe(path: Path, text: str) -> None:
-    """Keep the resolved recipe in the run's folder, replacing an earlier one as a whole."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    """Keep the resolved recipe in the run's folder, replacing an earlier one as a whole. Raises: RunError."""
+    write_whole(path, text)

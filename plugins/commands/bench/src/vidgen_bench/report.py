@@ -12,6 +12,7 @@ import attrs
 import torch
 from rich.console import Console
 from rich.table import Table
+from vidgen.runfolder import write_whole
 
 from vidgen_bench.comparison import Comparison, Outcome, compare
 
@@ -63,6 +64,4 @@ def _figures(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
 
 def _write(path: Path, figures: dict[str, Any]) -> None:
     text = json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "figures": figures}, indent=2)
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text + "\n", encoding="utf-8")
-    beside.replace(path)
+    write_whole(path, text + "\n")

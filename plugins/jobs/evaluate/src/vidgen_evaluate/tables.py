@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from vidgen.errors import RunError
+from vidgen.runfolder import write_whole
 
 from vidgen_evaluate.figures import Difference, Figure
 from vidgen_evaluate.scores import Scores
@@ -21,7 +21,7 @@ def write_rows(path: Path, scores: Scores) -> None:
         values = [f"{row.values[name]:.6g}" if name in row.values else "" for name in names]
         problems = "; ".join(" ".join(text.split()) for text in row.problems)
         lines.append([row.name, row.prompt, *(row.size or ("", "", "")), *values, problems])
-    _write(path, _csv(lines))
+    write_whole(path, _csv(lines))
 
 
 def write_differences(path: Path, found: Mapping[str, Difference]) -> None:
@@ -31,7 +31,7 @@ def write_differences(path: Path, found: Mapping[str, Difference]) -> None:
     for name, one in found.items():
         cells = [getattr(one, column) for column in columns]
         lines.append([name, *(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in cells)])
-    _write(path, _csv(lines))
+    write_whole(path, _csv(lines))
 
 
 def write_summary(path: Path, folder: Path, scores: Scores, figures: Mapping[str, Figure]) -> None:
@@ -44,7 +44,7 @@ def write_summary(path: Path, folder: Path, scores: Scores, figures: Mapping[str
         "values": {name: _plain(figure) for name, figure in figures.items()},
         "overall": dict(scores.overall),
     }
-    _write(path, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    write_whole(path, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
 
 def _plain(figure: Figure) -> dict[str, Any]:
@@ -57,12 +57,3 @@ def _csv(lines: Iterable[Sequence[Any]]) -> str:
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}") from error

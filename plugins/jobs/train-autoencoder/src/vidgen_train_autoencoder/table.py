@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean
 
 from attrs import frozen
-from vidgen.errors import RunError
 from vidgen.interfaces import Size3
+from vidgen.runfolder import write_whole
 
 COLUMNS = ("source", "frames", "rows", "columns", "psnr", "ssim", "problem")
 MEASURES = ("psnr", "ssim")
@@ -47,19 +47,10 @@ def write_table(path: Path, rows: Iterable[Row]) -> None:
         measures = ["" if math.isnan(value) else f"{value:.4f}" for value in (row.psnr, row.ssim)]
         sizes = row.size if row.path is not None else ("", "", "")
         writer.writerow([row.source, *sizes, *measures, " ".join(row.problem.split())])
-    _write(path, text.getvalue())
+    write_whole(path, text.getvalue())
 
 
 def write_summary(path: Path, scores: Mapping[str, float], rows: Sequence[Row]) -> None:
     """As JSON: numbers of clips, and what `summarise` says. Raises: RunError."""
     failed = sum(row.path is None for row in rows)
-    _write(path, json.dumps({"clips": len(rows) - failed, "failed": failed, **scores}, indent=1) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+    write_whole(path, json.dumps({"clips": len(rows) - failed, "failed": failed, **scores}, indent=1) + "\n")
