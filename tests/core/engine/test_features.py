@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import vidgen
+from safetensors.torch import save_file
 from tiny_run import RECIPE, assert_same_state, merged
 from vidgen import RunError, UserError
 from vidgen.engine.features import Features, FeatureStore, check_filled
@@ -64,6 +65,30 @@ def test_rows_of_zeros_behind_the_last_token_take_no_room(tmp_path: Path) -> Non
         store.flush()
         sizes.append(store.bytes_on_disk())
     assert sizes[0] + 4 * 3 * 4 <= sizes[1]
+
+
+@pytest.mark.parametrize("length", [5, None])
+def test_a_store_that_an_earlier_version_wrote_is_read(tmp_path: Path, length: int | None) -> None:
+    """It noted one length for all tensors of a caption, or none where nothing was cut."""
+    store, whole = FeatureStore(tmp_path, {}), features(tokens=2)
+    store.write(1, whole)
+    store.flush()
+    (path,) = shards(tmp_path)
+    parts = {
+        "latents": whole.latents,
+        **{f"text.{name}": one[:2] if length else one for name, one in whole.text.items()},
+    }
+    about = {"names": list(parts), "length": length, "sample": [whole.caption, whole.fps]}
+    tensors = {f"{path.stem}/{name}": value.contiguous().clone() for name, value in parts.items()}
+    save_file(tensors, path, metadata={"entries": json.dumps({path.stem: about})})
+    assert_equal(FeatureStore(tmp_path, {}).read(1), whole)
+
+
+def test_a_caption_of_which_nothing_counts_is_kept(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, {})
+    store.write(1, features(tokens=0))
+    store.flush()
+    assert_equal(FeatureStore(tmp_path, {}).read(1), features(tokens=0))
 
 
 def test_another_producer_finds_nothing(tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from attrs import frozen
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vidgen.engine.padding import lengthened, trimmed
 from vidgen.errors import RunError, UserError
 
 LOG = logging.getLogger("vidgen")
@@ -99,8 +99,7 @@ class FeatureStore:
         except (OSError, SafetensorError, ValueError, KeyError) as error:
             raise RunError(f"{path} cannot be read ({error}). Delete it and run `job=encode` again.") from error
         text = {name.removeprefix("text."): value for name, value in stored.items() if name != "latents"}
-        length = about["length"]
-        return Features(stored["latents"], {k: _lengthened(v, length) for k, v in text.items()}, *about["sample"])
+        return Features(stored["latents"], lengthened(text, _lengths(about, text)), *about["sample"])
 
     def write(self, key: int, features: Features) -> None:
         """Keep an entry; it is on disk after `flush`, or sooner. Raises: RunError, at once when nothing can be kept."""
@@ -116,10 +115,10 @@ class FeatureStore:
             return
         tensors, entries = dict[str, Tensor](), dict[str, Any]()
         for key, one in self._waiting.items():
-            length, text = _shortened(one.text)
+            text, lengths = trimmed(one.text)
             parts = {"latents": one.latents, **{f"text.{name}": value for name, value in text.items()}}
             tensors |= {f"{_name(key)}/{name}": value.contiguous().clone() for name, value in parts.items()}
-            entries[_name(key)] = {"names": list(parts), "length": length, "sample": [one.caption, one.fps]}
+            entries[_name(key)] = {"names": list(parts), "lengths": lengths, "sample": [one.caption, one.fps]}
         path = self.folder / f"{_name(min(self._waiting))}.safetensors"
         partial = path.with_name(f"{path.name}{PARTIAL}")
         try:
@@ -231,21 +230,11 @@ def _name(key: int) -> str:
     return f"{key:016x}"
 
 
-def _shortened(text: Mapping[str, Tensor]) -> tuple[int | None, dict[str, Tensor]]:
-    """Rows of zeros behind the last token that counts need not be stored: the full length, and the rest."""
-    mask, y = text.get("mask"), text.get("y")
-    if mask is None or y is None or y.dim() != 2:
-        return None, dict(text)
-    count = int(mask.nonzero().max()) + 1
-    if bool(y[count:].any()):
-        return None, dict(text)
-    return len(mask), {name: value[:count] for name, value in text.items()}
-
-
-def _lengthened(value: Tensor, length: int | None) -> Tensor:
-    if length is None or len(value) == length:
-        return value
-    return torch.cat([value, value.new_zeros(length - len(value), *value.shape[1:])])
+def _lengths(about: Mapping[str, Any], text: Mapping[str, Tensor]) -> dict[str, int]:
+    """Those of an entry's tensors when they were whole; older stores note one for all, or none where all are whole."""
+    if "lengths" in about:
+        return dict(about["lengths"])
+    return {} if about["length"] is None else dict.fromkeys(text, about["length"])
 
 
 @lru_cache(maxsize=OPEN_SHARDS)

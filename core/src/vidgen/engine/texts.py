@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vidgen.engine.padding import lengthened, trimmed
 from vidgen.interfaces import TextEncoder
 
 
@@ -28,31 +29,14 @@ class EncodedTexts:
         with torch.inference_mode(), self._autocast():
             encoded = {name: value.cpu() for name, value in self._encoder.encode(new).items()}
         self._encoder.release()
-        self._lengths |= {name: value.shape[1] for name, value in encoded.items() if value.ndim > 1}
         for row, text in enumerate(new):
-            self._rows[text] = {name: _trimmed(value[row]) for name, value in encoded.items()}
+            self._rows[text], self._lengths = trimmed({name: value[row] for name, value in encoded.items()})
 
     def encode(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """As `TextEncoder.encode`, on the CPU."""
         self.prepare(texts)
-        rows = [self._rows[text] for text in texts]
-        return {name: torch.stack([self._whole(name, row[name]) for row in rows]) for name in rows[0]}
+        rows = [lengthened(self._rows[text], self._lengths) for text in texts]
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def release(self) -> None:
         """Nothing is held but results."""
-
-    def _whole(self, name: str, row: Tensor) -> Tensor:
-        if name not in self._lengths:
-            return row
-        whole = row.new_zeros(self._lengths[name], *row.shape[1:])
-        whole[: len(row)] = row
-        return whole
-
-
-def _trimmed(row: Tensor) -> Tensor:
-    """Up to the last entry that is not zero."""
-    if row.ndim == 0:
-        return row
-    used = row.flatten(1).any(dim=1) if row.ndim > 1 else row.bool()
-    places = used.nonzero()
-    return row[: int(places[-1]) + 1].clone() if len(places) else row[:0]
