@@ -295,6 +295,36 @@ def test_a_sample_recipe_inherits_what_it_leaves_out(write: Write, run_folder: P
     assert options.trackers == []  # where a training reported is no business of a sampling
 
 
+def test_a_resolution_stands_in_place_of_the_checkpoints_size(write: Write, run_folder: Path, registry: Registry):
+    recipe = write(SAMPLE + "resolution: 240p\naspect_ratio: 9:16\n")
+    options = load_recipe(recipe, (), registry).job.options
+    assert (options.image_size, options.resolution) == (None, "240p")
+    assert load_recipe(load_recipe(recipe, (), registry).plain(), (), registry).job.options == options
+
+
+def test_a_size_in_pixels_beside_a_resolution_is_refused_at_both_places(
+    write: Write, run_folder: Path, report: Callable[..., str]
+):
+    named = "resolution: 240p\naspect_ratio: 9:16\n"
+    assert report(write(SAMPLE + named + "image_size: [8, 16]\n", "s.yaml")) == (
+        "s.yaml:5:1: resolution: given beside image_size\n"
+        "s.yaml:7:1: image_size: 8x16 pixels, and resolution says 240p: a sample has one size\n"
+        "    keep one: image_size: null, or resolution: null and aspect_ratio: null\n"
+        "2 problems; nothing was started."
+    )
+    told = report(write(SAMPLE + named, "s.yaml"), "image_size=[8, 16]")
+    assert "s.yaml:5:1: resolution: given" in told and "command line: image_size=[8, 16]: image_size: 8x16" in told
+
+
+def test_a_training_sample_has_one_size_too(write: Write, report: Callable[..., str], registry: Registry):
+    named = "resolution: 240p, aspect_ratio: 9:16"
+    told = report(write(TRAIN + f"sample: {{from_data: 1, image_size: [8, 8], {named}}}\n"))
+    assert "r.yaml:11:24: sample.image_size: 8x8 pixels, and resolution says 240p" in told
+    assert "r.yaml:11:44: sample.resolution: given beside image_size" in told
+    assert "sample.resolution: missing" in report(write(TRAIN + "sample: {from_data: 1, aspect_ratio: 9:16}\n"))
+    load_recipe(write(TRAIN + f"sample: {{from_data: 1, {named}}}\n"), (), registry)
+
+
 def test_a_sample_recipe_changes_what_it_names(write: Write, run_folder: Path, registry: Registry):
     text = SAMPLE + "scheduler: {num_sampling_steps: 3}\nimage_size: [16, 8]\nseed: 7\n"
     options = load_recipe(write(text), ["num_frames=5", "scheduler.cfg_scale=1"], registry).job.options

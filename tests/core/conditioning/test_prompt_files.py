@@ -32,7 +32,7 @@ def test_a_table_says_more_of_each_prompt(written):
         "p.CSV",
         "prompt,seed,size,num_frames,fps,references,mask_strategy,resolution\n"
         '"a lake, at night",3,480x854,4s,12.5,a.png;b.png,"0;0,1",\n'
-        'plain,,"[64, 32]",17,,,,256\n',
+        "plain,,,17,,,,256\n",
     )
     assert read_prompts(path) == [
         Prompt(
@@ -44,7 +44,7 @@ def test_a_table_says_more_of_each_prompt(written):
             reference_path="a.png;b.png",
             mask_strategy="0;0,1",
         ),
-        Prompt(text="plain", image_size=(64, 32), num_frames=17, resolution="256"),
+        Prompt(text="plain", num_frames=17, resolution="256"),
     ]
 
 
@@ -68,6 +68,16 @@ def test_lines_of_json_say_the_same(written):
         ("p.csv", "", "p.csv:1: there is no column text or prompt"),
         ("p.txt", b"good\n\xff\xfe\n", "p.txt:2: this is no UTF-8 text; save the file as UTF-8"),
         ("p.csv", "text,sede\na,1\n", "p.csv:1: there is no column 'sede'; did you mean"),
+        (
+            "p.csv",
+            "text,size,resolution,aspect_ratio\na,64x32,256,\n",
+            "p.csv:2: image_size stands beside resolution, and a sample has one size; leave one of them empty",
+        ),
+        (
+            "p.jsonl",
+            '{"text": "a", "image_size": [64, 32], "resolution": "240p", "aspect_ratio": "9:16"}\n',
+            "p.jsonl:1: image_size stands beside resolution and aspect_ratio",
+        ),
         ("p.csv", "seed\n1\n", "p.csv:1: there is no column text or prompt"),
         ("p.csv", "text,prompt\na,b\n", "p.csv:1: two columns are the text; keep one"),
         ("p.csv", "text,seed\na,1\nb,x\n", "p.csv:3: seed is 'x'; a whole number, 0 or more is wanted"),

@@ -1,6 +1,7 @@
 """Sampling with frames given: what is kept is kept, clips that follow each other share their ends, files are whole."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +102,16 @@ def test_a_clip_may_be_given_frames_of_an_earlier_one(sample: Callable[..., dict
 def test_ends_of_clips_take_no_memory_once_they_are_used() -> None:
     from vidgen.conditioning.strategy import Given
     from vidgen.engine.generation import _forget
+    from vidgen.engine.given import InPlace
 
     ends = [torch.full((2, 3, 4, 5), float(number)) for number in range(4)]
-    references = list(ends)
-    _forget(references, [Given(loop=1, reference=1), Given(loop=3, reference=2), Given(loop=3, reference=3)], 3, own=1)
+    references, emptied = list(ends), partial(InPlace.emptied, None)
+    told = [Given(loop=1, reference=1), Given(loop=3, reference=2), Given(loop=3, reference=3)]
+    _forget(references, told, 3, own=1, emptied=emptied)
     assert [one.shape for one in references] == [one.shape for one in ends]
     held = [one.untyped_storage().nbytes() for one in references]
     assert held == [480, 4, 480, 480], "the prompt's own, one that is used no more, one that is asked for, the last"
-    _forget(references, [Given(loop=3, reference=-2)], 3, own=1)
+    _forget(references, [Given(loop=3, reference=-2)], 3, own=1, emptied=emptied)
     assert references[2] is ends[2], "what is counted from the end may be any"
 
 
@@ -177,7 +180,12 @@ def test_files_may_be_called_by_their_prompts(sample: Callable[..., dict[str, to
         ({"scheduler": {"type": "rflow", "num_sampling_steps": 0}}, "num_sampling_steps"),
         ({"scheduler": {"type": "rflow", "cfg_scale": float("nan")}}, "cfg_scale"),
         ({"num_frames": "4sec"}, "neither a whole number nor one of"),
+        ({"prompts": ["|0|a lake|2|a storm"]}, r"prompt 0: prompt: a text is for loop 2, but only 0\.\.0 are sampled"),
         ({"resolution": "241p", "aspect_ratio": "9:16"}, "there is no '241p'"),
+        (
+            {"image_size": [8, 16], "resolution": "240p", "aspect_ratio": "9:16"},
+            "image_size: 8x16 pixels, and resolution says 240p: a sample has one size",
+        ),
         ({"resolution": "240p"}, "aspect_ratio: missing"),
     ],
     ids=lambda value: str(value)[:50],
@@ -268,7 +276,7 @@ def test_ratios_and_sizes_by_name(tmp_path: Path) -> None:
     from vidgen.engine.tasks import clip_size
 
     options = vidgen.load_recipe(
-        {**recipe, "num_frames": "4s", "resolution": "240p", "aspect_ratio": "9:16"}
+        {**recipe, "num_frames": "4s", "image_size": None, "resolution": "240p", "aspect_ratio": "9:16"}
     ).job.options
     assert clip_size(options, options) == (102, 240, 426)
 

@@ -31,6 +31,12 @@ def test_a_size_in_pixels_stands_in_place_of_the_recipes_named_one() -> None:
     assert (recipe["image_size"], recipe["resolution"], recipe["aspect_ratio"]) == ([8, 12], None, None)
 
 
+def test_a_size_by_its_name_stands_in_place_of_the_recipes_pixels() -> None:
+    plain = {**PLAIN, "image_size": [8, 12], "resolution": None, "aspect_ratio": None}
+    recipe = asked(plain, {"prompt": "p", "resolution": "144p", "aspect_ratio": "1:1"}, uploaded)
+    assert (recipe["image_size"], recipe["resolution"], recipe["aspect_ratio"]) == (None, "144p", "1:1")
+
+
 def test_steps_and_guidance_are_the_schedulers_and_the_rest_of_it_stays() -> None:
     recipe = asked(PLAIN, {"prompt": "p", "num_sampling_steps": 2, "cfg_scale": 1.5, "seed": 8}, uploaded)
     assert recipe["scheduler"] == {"type": "rflow", "num_sampling_steps": 2, "cfg_scale": 1.5, "loss": "l2"}

@@ -99,7 +99,16 @@ def _prompt(path: Path, line: int, row: Mapping[str, Any]) -> Prompt:
             values[column] = read(value)
         except (ValueError, OverflowError) as error:
             raise _wrong(path, line, f"{name} is {value!r}; {error} is wanted") from None
+    _check_size(path, line, values)
     return Prompt(**values)
+
+
+def _check_size(path: Path, line: int, values: Mapping[str, Any]) -> None:
+    named = " and ".join(name for name in ("resolution", "aspect_ratio") if name in values)
+    if "image_size" in values and named:
+        raise _wrong(
+            path, line, f"image_size stands beside {named}, and a sample has one size; leave one of them empty"
+        )
 
 
 def _words(value: Any) -> str:

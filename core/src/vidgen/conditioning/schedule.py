@@ -6,11 +6,22 @@ Only a prompt that begins with `|0|` is such a schedule.
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from attrs import frozen
+
 from vidgen.conditioning.caret import pointed
 from vidgen.errors import UserError
 
 BEGINNING = "|0|"
 INDEX = re.compile(r"\s*[+-]?[0-9]{1,6}\s*")
+
+
+@frozen
+class _Part:
+    """`text` from loop `start` on; the number of that loop is at character `at` of the prompt."""
+
+    start: int
+    text: str
+    at: int
 
 
 def split_schedule(prompt: str) -> tuple[list[str], list[int] | None]:
@@ -21,7 +32,7 @@ def split_schedule(prompt: str) -> tuple[list[str], list[int] | None]:
     if not prompt.startswith(BEGINNING):
         return [prompt], None
     parts = list(_parts(prompt))
-    return [text.strip() for _, text in parts], [start for start, _ in parts]
+    return [part.text.strip() for part in parts], [part.start for part in parts]
 
 
 def merge_schedule(texts: Sequence[str], starts: Sequence[int] | None) -> str:
@@ -42,7 +53,18 @@ def text_of_loop(prompt: str, loop: int) -> str:
     """The text of one loop: of those begun so far the last. Not stripped. Raises: UserError, as `split_schedule`."""
     if not prompt.startswith(BEGINNING):
         return prompt
-    return _repeated(list(_parts(prompt)), loop + 1)[loop]
+    return _repeated(list(_parts(prompt)), loop + 1)[loop].text
+
+
+def check_schedule(prompt: str, loops: int) -> None:
+    """Raises: UserError, pointing at the first text that none of so many loops has, or as `split_schedule`."""
+    if not prompt.startswith(BEGINNING):
+        return
+    parts = list(_parts(prompt))
+    begun = [_repeated(parts, loop + 1)[loop] for loop in range(loops)]
+    number = next((number for number, part in enumerate(parts) if part not in begun), None)
+    if number is not None:
+        raise _unused(parts[number : number + 2], prompt, loops)
 
 
 def texts_of_loops(prompt: str, loops: int) -> list[str]:
@@ -55,16 +77,16 @@ def texts_of_loops(prompt: str, loops: int) -> list[str]:
     texts = _repeated(list(_parts(prompt)), loops)
     if len(texts) != loops:
         raise UserError(f"prompt: {prompt!r} has texts for {len(texts)} loops, but loop is {loops}")
-    return texts
+    return [part.text for part in texts]
 
 
-def _repeated(parts: Sequence[tuple[int, str]], loops: int) -> list[str]:
+def _repeated(parts: Sequence[_Part], loops: int) -> list[_Part]:
     """Each text until the next one begins, the last one until `loops`; none where that is negative."""
-    ends = [start for start, _ in parts[1:]] + [loops]
-    return [text for (start, text), end in zip(parts, ends, strict=True) for _ in range(end - start)]
+    ends = [part.start for part in parts[1:]] + [loops]
+    return [part for part, end in zip(parts, ends, strict=True) for _ in range(end - part.start)]
 
 
-def _parts(prompt: str) -> Iterator[tuple[int, str]]:
+def _parts(prompt: str) -> Iterator[_Part]:
     pieces = prompt.split("|")[1:]
     at = 1
     for place in range(0, len(pieces), 2):
@@ -73,8 +95,20 @@ def _parts(prompt: str) -> Iterator[tuple[int, str]]:
             raise _wrong(f"{index!r} is no number of a loop", prompt, at)
         if place + 1 == len(pieces):
             raise _wrong(f"no text behind loop {index.strip()}", prompt, at)
-        yield int(index), pieces[place + 1]
+        yield _Part(int(index), pieces[place + 1], at)
         at += len(index) + len(pieces[place + 1]) + 2
+
+
+def _unused(parts: Sequence[_Part], prompt: str, loops: int) -> UserError:
+    """Of a text that no loop has, and the one behind it."""
+    start, at = parts[0].start, parts[0].at
+    if start >= loops:
+        what = f"a text is for loop {start}, but only 0..{loops - 1} are sampled"
+        hint = f"set loop: {start + 1} or more, or leave that text out"
+    else:
+        what = f"the text for loop {start} is never used: the one behind it is for loop {parts[1].start}"
+        hint = "number the texts by loops that rise, such as |0|first text|2|second text|4|third text"
+    return UserError(f"prompt: {what}\n{pointed(prompt, at)}\n    {hint}")
 
 
 def _wrong(what: str, prompt: str, at: int) -> UserError:

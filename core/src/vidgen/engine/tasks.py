@@ -11,7 +11,7 @@ from vidgen import aspect
 from vidgen.conditioning.names import safe_name, save_name
 from vidgen.conditioning.prompt_files import read_prompts
 from vidgen.conditioning.prompts import Prompt
-from vidgen.conditioning.schedule import change_texts, text_of_loop
+from vidgen.conditioning.schedule import change_texts, check_schedule, text_of_loop
 from vidgen.conditioning.scores import with_scores
 from vidgen.conditioning.strategy import Given, check_loops, parse_strategy
 from vidgen.errors import UserError
@@ -118,8 +118,8 @@ def _none_chosen(options: SampleOptions, count: int) -> str:
 
 
 def clip_size(options: SampleOptions, recipe: SharedRecipe, prompt: Prompt | None = None) -> Size3:
-    """Video (frames, rows, columns). What a prompt says counts before the options, those before the recipe; a
-    resolution with an aspect ratio counts before a size. Raises: UserError, when they are said nowhere or unknown."""
+    """Video (frames, rows, columns). What a prompt says counts before the options, those before the recipe; each of
+    them says a size, or a resolution with an aspect ratio. Raises: UserError, when they are said nowhere or unknown."""
     prompt = prompt or Prompt(text="")
     frames = prompt.num_frames or options.num_frames or recipe.num_frames
     size = prompt.image_size or _named_size(options, prompt) or options.image_size or recipe.image_size
@@ -145,6 +145,7 @@ def _task(options: SampleOptions, recipe: SharedRecipe, prompt: Prompt) -> Task:
     said, prompt = prompt.text, prompt.with_suffix()
     given = parse_strategy(prompt.mask_strategy, options.mask_strategy_format)
     check_loops(given, options.loop)
+    check_schedule(prompt.text, options.loop)
     fps = (prompt.fps or options.fps or recipe.fps) / recipe.frame_interval
     return Task(
         prompt=said,

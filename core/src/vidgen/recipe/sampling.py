@@ -124,9 +124,19 @@ class TrainingSampleOptions(SampleOptions):
 
 
 def prompt_problems(options: SampleOptions) -> Iterator[Problem]:
-    """What is wrong between keys."""
+    """Whether there is anything to sample."""
     if not options.prompts and options.prompt_path is None:
         yield Problem(("prompts",), "missing", ("give prompts or prompt_path",))
+
+
+def size_problems(options: SampleOptions) -> Iterator[Problem]:
+    """What is wrong between the keys that say a sample's size; of two sizes none wins in silence."""
     if (options.resolution is None) != (options.aspect_ratio is None):
         missing = "resolution" if options.resolution is None else "aspect_ratio"
         yield Problem((missing,), "missing", ("resolution and aspect_ratio go together, such as 240p and 9:16",))
+    if options.image_size is not None and options.resolution is not None:
+        rows, columns = options.image_size
+        text = f"{rows}x{columns} pixels, and resolution says {options.resolution}: a sample has one size"
+        hint = "keep one: image_size: null, or resolution: null and aspect_ratio: null"
+        yield Problem(("image_size",), text, (hint,), at_key=True)
+        yield Problem(("resolution",), "given beside image_size", at_key=True)

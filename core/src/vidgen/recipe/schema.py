@@ -23,7 +23,7 @@ from vidgen.recipe.checks import (
     ratios,
     share_or_count,
 )
-from vidgen.recipe.sampling import SampleOptions, TrainingSampleOptions, prompt_problems
+from vidgen.recipe.sampling import SampleOptions, TrainingSampleOptions, prompt_problems, size_problems
 from vidgen.runfolder import find_checkpoint, read_state
 
 INHERITED = (
@@ -212,8 +212,12 @@ class TrainRecipe(SharedRecipe, ReadingOptions):
         """What is wrong between keys."""
         if self.max_steps is None and self.epochs is None:
             yield Problem(("max_steps",), "missing", ("say how long to train: max_steps or epochs",))
-        if self.sample is not None and self.sample.from_data == 0:
-            yield from (problem.under("sample") for problem in prompt_problems(self.sample))
+        yield from (problem.under("sample") for problem in self._sample_problems())
+
+    def _sample_problems(self) -> Iterator[Problem]:
+        if self.sample is not None:
+            yield from prompt_problems(self.sample) if self.sample.from_data == 0 else ()
+            yield from size_problems(self.sample)
 
 
 @frozen(kw_only=True)
@@ -235,7 +239,7 @@ class SampleRecipe(SharedRecipe, SampleOptions):
         doc="Video frames per sample, or a name such as 4s; 1 makes images.", validator=frames
     )
     image_size: tuple[int, int] | None = option(
-        None, "Rows and columns in pixels; resolution and aspect_ratio count before it.", validator=OPTIONAL_SIZE
+        None, "Rows and columns in pixels; null: resolution and aspect_ratio say them.", validator=OPTIONAL_SIZE
     )
     checkpoint: InputPath | None = option(
         None, "A run's or checkpoint's folder: gives the weights, and every section this recipe leaves out."
@@ -248,7 +252,8 @@ class SampleRecipe(SharedRecipe, SampleOptions):
 
     @staticmethod
     def inherits(data: Mapping[str, Any], folders: Iterable[Path]) -> tuple[str, dict[str, Any]] | None:
-        """What a silent key takes over from the checkpoint's own recipe, and the name of where that was read.
+        """What a silent key takes over from the checkpoint's own recipe, and the name of where that was read; a
+        resolution stands in place of its image_size.
 
         Raises: RecipeError, when there is nothing to sample from; UserError, when there is no such checkpoint;
         RunError, when it is damaged.
@@ -265,10 +270,13 @@ class SampleRecipe(SharedRecipe, SampleOptions):
         recipe = read_state(checkpoint).get("recipe")
         if not isinstance(recipe, Mapping):
             raise RunError(f"the checkpoint {checkpoint} is damaged: state.json holds no recipe. Use an earlier one.")
-        return f"{checkpoint}/state.json", {key: recipe[key] for key in INHERITED if recipe.get(key) is not None}
+        silent = {key for key in INHERITED if recipe.get(key) is not None}
+        silent -= set() if data.get("resolution") is None else {"image_size"}
+        return f"{checkpoint}/state.json", {key: recipe[key] for key in INHERITED if key in silent}
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong between keys."""
         yield from prompt_problems(self)
+        yield from size_problems(self)
         if self.image_size is None and self.resolution is None:
             yield Problem(("image_size",), "missing", ("rows and columns in pixels; or resolution and aspect_ratio",))

@@ -32,8 +32,10 @@ def asked(plain: Mapping[str, Any], wish: Mapping[str, Any], uploaded: Callable[
     if not isinstance(prompt, str) or not prompt.strip():
         raise UserError("prompt: it is empty; write what is to be seen")
     own = {key: wish[key] for key in OF_THE_CLIP if key in wish}
-    if "image_size" in own:  # which a resolution of the recipe would count before
+    if "image_size" in own:  # a clip has one size, by one name
         own = {"resolution": None, "aspect_ratio": None, **own}
+    elif "resolution" in own or "aspect_ratio" in own:
+        own = {"image_size": None, **own}
     scheduler = {**plain["scheduler"], **{key: wish[key] for key in OF_THE_SCHEDULER if key in wish}}
     given = {"prompts": [prompt], "scheduler": scheduler, "conditions": _conditions(wish, uploaded)}
     return {**plain, **ONE_CLIP, **own, **given}
