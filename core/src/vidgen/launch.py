@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import signal
-import sys
 import threading
 import time
 import uuid
@@ -26,6 +25,7 @@ SIGNALS = {-9: "it was killed (SIGKILL), perhaps for want of memory", -15: "it w
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "recvValue failed")
 """What torch says on a rank whose neighbour has died."""
 GRACE = 5.0  # seconds in which the launcher finds the one that died first, and ends this one
+ORDERLY = 600.0  # seconds in which ranks finish a step and save, after a signal
 FIRST_PORT, PORTS = 20_000, 20_000  # for SLURM jobs, which know each other by their number
 
 
@@ -42,13 +42,15 @@ class Launch:
 
 
 def launch(arguments: Sequence[str], options: Launch) -> None:
-    """Run `python -m vidgen.run ARGUMENTS` as several processes and wait for them.
+    """Run `python -m vidgen.run ARGUMENTS` as several processes and wait for them. After SIGTERM or Ctrl-C they save
+    and end; when all end well, so does this.
 
     Raises: UserError or RunError, with the first process's own words, when one failed; KeyboardInterrupt.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.launcher.api import LaunchConfig
+
+    from vidgen.agent import Agent
 
     if options.nnodes > 1 and options.rdzv_endpoint is None:
         raise UserError("--nnodes: several machines find each other at --rdzv-endpoint HOST:PORT, one of them")
@@ -63,13 +65,17 @@ def launch(arguments: Sequence[str], options: Launch) -> None:
     )
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what it has to say is told below
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.nproc)))
+    agent = Agent(config, ["-m", "vidgen.run", *arguments], ORDERLY)
     try:
-        elastic_launch(config, sys.executable)("-m", "vidgen.run", *arguments)
-    except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        raise _told(rank, failure.exitcode, failure.error_file) from None
+        result = agent.run()
     except SignalException as error:
-        raise RunError(f"stopped by {error.sigval.name}; resume=latest goes on") from None
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise RunError(f"stopped by {error.sigval.name}, before all ranks had saved; resume=latest goes on") from None
+    agent.get_worker_group().spec.rdzv_handler.shutdown()
+    if result.is_failed():
+        rank, failure = min(result.failures.items(), key=lambda one: one[1].timestamp)
+        raise _told(rank, failure.exitcode, failure.error_file)
 
 
 def end_with_launcher(seconds: float = 2.0) -> None:

@@ -161,3 +161,36 @@ def test_a_rank_whose_launcher_is_killed_ends_as_by_sigterm() -> None:
         assert launcher.stdout is not None and launcher.stdout.readline() == "runs\n"
         launcher.kill()
         assert launcher.stdout.read() == ""  # which comes to its end with the rank
+
+
+STUBBORN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, lambda *_: sys.exit(3)))
+os.write(1, b"runs\\n")
+while True:
+    time.sleep(0.1)
+"""
+IMPATIENT = """
+import os
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.launcher.api import LaunchConfig
+from vidgen.agent import Agent
+config = LaunchConfig(
+    min_nodes=1, max_nodes=1, nproc_per_node=2, run_id="one", rdzv_backend="c10d", rdzv_endpoint="localhost:0"
+)
+try:
+    Agent(config, ["-c", os.environ["RANK_PROGRAM"]], 0.5).run()
+except SignalException as error:
+    print(error, flush=True)
+"""
+
+
+def test_ranks_that_do_not_end_after_a_signal_are_told_again() -> None:
+    """And would be killed, had they no ear for that either."""
+    environment = {**os.environ, "RANK_PROGRAM": STUBBORN}
+    command = [sys.executable, "-c", IMPATIENT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as launcher:
+        assert launcher.stdout is not None
+        assert [launcher.stdout.readline() for _ in range(2)] == ["runs\n", "runs\n"]
+        launcher.terminate()
+        assert launcher.stdout.read() == "ranks still run after 0.5 s\n"

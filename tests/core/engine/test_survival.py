@@ -1,6 +1,7 @@
 """Runs of several processes through the command line, and what happens when they are killed, stopped or misused."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from filelock import FileLock
 from parallel_run import WIDE, numbers_in
@@ -53,6 +55,12 @@ def wait_until(so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+def pending(process: int, number: signal.Signals) -> bool:
+    """Whether a signal has reached a process, which is stopped and cannot act on it."""
+    (mask,) = re.findall(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 def alive(process: int) -> bool:
     """Whether it still runs; a zombie does not."""
     try:
@@ -80,17 +88,23 @@ def test_a_rank_that_is_killed_ends_the_others_and_is_named(tmp_path: Path) -> N
     assert "Traceback" not in told and not any(map(alive, again.values()))
 
 
-def test_a_signal_to_the_launcher_saves_on_all_ranks_and_the_run_goes_on(tmp_path: Path) -> None:
-    """SIGTERM, as clusters send it half a minute before SIGKILL; then `torchrun`, which does the same."""
-    launcher = start(tmp_path, {"max_steps": 100_000, "checkpoint.background": True})
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_launcher_saves_on_all_ranks_and_the_run_goes_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """SIGTERM, as clusters send it half a minute before SIGKILL, or Ctrl-C: all end well, as one process does, and
+    none is started again. Then `torchrun`, which does the same."""
+    run = ("-m", "vidgen.run", "{}", "--nproc", "2", "--max-restarts", "1", "resume=latest")
+    launcher = start(tmp_path, {"max_steps": 100_000, "checkpoint.background": True}, *run)
     wait_for(tmp_path / "run" / "metrics.csv", launcher)
-    launcher.send_signal(signal.SIGTERM)
+    launcher.send_signal(number)
     _, told = launcher.communicate(timeout=SOON)
+    assert launcher.returncode == 0, told
     assert "Traceback" not in told and "resume=latest goes on" in told, told
     saved = runfolder.latest(tmp_path / "run")
     assert saved is not None
     step = runfolder.step_of(saved)
-    assert f"stopped by SIGTERM at step {step}" in (tmp_path / "run" / "log.txt").read_text()
+    assert f"stopped by {signal.Signals(number).name} at step {step}" in (tmp_path / "run" / "log.txt").read_text()
     steps = int(numbers_in(tmp_path / "run", "step")[-1])
     assert steps == step
     torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python", sys.executable)
@@ -99,6 +113,39 @@ def test_a_signal_to_the_launcher_saves_on_all_ranks_and_the_run_goes_on(tmp_pat
     _, told = again.communicate(timeout=SOON)
     assert again.returncode == 0, told
     assert numbers_in(tmp_path / "run", "step").flatten().tolist() == list(range(1, step + 3))
+
+
+def test_a_rank_that_dies_after_the_signal_makes_the_run_a_failed_one_that_is_not_started_again(tmp_path: Path) -> None:
+    """Stopped ranks keep a signal waiting: the one that is killed cannot end well."""
+    run = ("-m", "vidgen.run", "{}", "--nproc", "2", "--max-restarts", "1", "resume=latest")
+    launcher = start(tmp_path, {"max_steps": 100_000, "checkpoint.every": 1}, *run)
+    wait_for(tmp_path / "run" / "checkpoints" / "epoch0-global_step1", launcher)
+    ranks = ranks_of(launcher)
+    for rank in ranks.values():
+        os.kill(rank, signal.SIGSTOP)
+    launcher.send_signal(signal.SIGTERM)
+    os.kill(ranks[1], signal.SIGKILL)
+    os.kill(ranks[0], signal.SIGCONT)
+    _, told = launcher.communicate(timeout=SOON)
+    assert launcher.returncode == 1, told
+    assert told.splitlines()[-1] == "rank 1: it was killed (SIGKILL), perhaps for want of memory"
+    assert not any(map(alive, ranks.values()))
+
+
+def test_a_second_signal_ends_ranks_at_once(tmp_path: Path) -> None:
+    """Here one hangs, and the other waits for it."""
+    launcher = start(tmp_path, {"max_steps": 100_000})
+    wait_for(tmp_path / "run" / "metrics.csv", launcher)
+    ranks = ranks_of(launcher)
+    os.kill(ranks[1], signal.SIGSTOP)
+    launcher.send_signal(signal.SIGTERM)
+    wait_until(lambda: pending(ranks[1], signal.SIGTERM), launcher)
+    launcher.send_signal(signal.SIGTERM)
+    os.kill(ranks[1], signal.SIGKILL)
+    _, told = launcher.communicate(timeout=SOON)
+    assert launcher.returncode == 1, told
+    assert told.splitlines()[-1] == "stopped by SIGTERM, before all ranks had saved; resume=latest goes on"
+    assert "Traceback" not in told and not any(map(alive, ranks.values()))
 
 
 def test_tasks_of_slurm_find_each_other(tmp_path: Path) -> None:
