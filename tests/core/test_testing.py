@@ -526,6 +526,11 @@ def test_a_broken_tracker_is_told_what_is_wrong(complaint, fault):
     assert said in complaint("tracker", change)
 
 
+def refuse(prompt: str) -> None:
+    if not prompt:
+        raise vidgen.UserError("no words")
+
+
 METRICS: dict[str, tuple[Change, str]] = {
     "writes": (after("update", lambda found, video, *_: (found, video.zero_())[0]), "update changes the clip it is"),
     "whole numbers": (after("compute", lambda found: dict.fromkeys(found, 1)), "compute must return names and floats"),
@@ -537,6 +542,14 @@ METRICS: dict[str, tuple[Change, str]] = {
     ),
     "a third way": (setting(better={"flicker": "more"}), "`better` must be a mapping of names of values to 'higher'"),
     "undeclared": (setting(needs_reference=None), "`needs_reference` must be True or False, not None"),
+    "tells too late": (
+        instead("update", lambda run, video, prompt, *a: refuse(prompt) or run(video, prompt, *a)),
+        "update refuses the prompt '': `check(prompt)` must do so, too",
+    ),
+    "tells too much": (
+        lambda metric: setting(check=refuse)(metric),
+        "check refuses the prompt '', and update takes it: they must agree",
+    ),
     "compares with nothing": (setting(needs_reference=True), "update without one raises no UserError"),
 }
 

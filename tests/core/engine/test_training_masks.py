@@ -14,6 +14,7 @@ from vidgen.engine.feed import Feed
 from vidgen.engine.parts import shared_context
 from vidgen.engine.train import Training
 from vidgen.interfaces import Context
+from vidgen.testing import write_clip
 
 Train = Callable[..., Path]
 STDIT2 = {"type": "STDiT2", "hidden_size": 24, "depth": 1, "num_heads": 2, "patch_size": [1, 1, 1]}
@@ -78,6 +79,7 @@ def test_ratios_are_checked_with_the_recipe() -> None:
         ({"prompts": ["a"], "conditions": [{"image": "gone.png"}]}, "reference gone.png: no such file"),
         ({"prompts": ["a"], "mask_strategy": ["0"]}, "takes reference 0, but the sample has none"),
         ({"prompts": ["a"], "image_size": [9, 9]}, "multiples of it"),
+        ({"prompts": ["a"], "metrics": [{"type": "moving-shapes"}]}, "moving-shapes cannot mark the prompt 'a'"),
     ],
 )
 def test_mistakes_of_samples_within_training_are_told_before_the_first_step(
@@ -88,7 +90,13 @@ def test_mistakes_of_samples_within_training_are_told_before_the_first_step(
     assert not list(tmp_path.glob("**/checkpoints"))
 
 
-def test_a_metric_that_has_no_use_for_a_prompt_ends_no_training(train: Train, caplog: pytest.LogCaptureFixture) -> None:
-    outputs = train("on", sample={"prompts": ["a"], "every": 3, "metrics": [{"type": "moving-shapes"}]})
-    assert "sample.metrics: the metric moving-shapes cannot mark the prompt 'a'" in caplog.text
-    assert list(outputs.glob("checkpoints/*step6"))
+def test_a_caption_that_a_metric_cannot_mark_ends_no_training(
+    train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_clip(tmp_path / "waves", torch.zeros(3, 8, 8, 16, dtype=torch.uint8))
+    (tmp_path / "meta.csv").write_text("path,text\nwaves.mp4,waves\n")
+    dataset = {"type": "VideoText", "data_path": str(tmp_path / "meta.csv")}
+    metrics = [{"type": "moving-shapes"}, {"type": "motion"}]
+    outputs = train("on", dataset=dataset, batch_size=1, max_steps=2, sample={"from_data": 1, "metrics": metrics})
+    assert "metrics: 1 of 1 samples not marked: the metric moving-shapes cannot mark the prompt 'waves'" in caplog.text
+    assert "motion" in (outputs / "scores.csv").read_text()

@@ -136,6 +136,18 @@ def test_one_metrics_refusal_leaves_the_others_alone(evaluate: Run) -> None:
     assert "colour" not in rows["a"]
 
 
+def test_how_many_clips_a_metric_cannot_mark_is_told_before_they_are_measured(
+    evaluate: Run, folder: Path, write: Write, clip_of: Callable[..., Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    write(folder / "mine" / "d", clip_of(2, 1, 13, 19), "a red circle moving left")
+    keys = {"metrics": [{"type": "moving-shapes"}, {"type": "sharpness"}]}
+    evaluate(**keys)
+    told = "3 of 4 clips get no values of moving-shapes; the first one: the metric moving-shapes cannot mark the prompt"
+    assert f"{told} 'picture a'" in caplog.messages[0]
+    job = vidgen.build("job", "evaluate", samples=str(folder / "mine"), outputs=str(folder / "out"), **keys)
+    assert job.dry_run()["without moving-shapes"].startswith("3 clips: the metric moving-shapes cannot mark the prompt")
+
+
 def test_a_metric_that_compares_needs_references_and_nothing_is_written_without(evaluate: Run, folder: Path) -> None:
     with pytest.raises(
         UserError, match=r"no references are named, and psnr, ssim can only compare .* references=FOLDER"

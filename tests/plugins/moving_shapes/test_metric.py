@@ -138,6 +138,8 @@ def test_a_metric_that_saw_nothing_reports_nothing():
 def test_a_prompt_of_another_kind_is_refused_with_an_example(prompt):
     with pytest.raises(UserError, match=r"one colour .*one shape .*one direction .*a red circle moving left"):
         score([torch.zeros(3, 2, 8, 8, dtype=torch.uint8)], [prompt])
+    with pytest.raises(UserError, match=r"one colour .*one shape .*one direction .*a red circle moving left"):
+        build(MetricOptions(), Context()).check(prompt)
 
 
 def test_each_clip_has_its_own_marks():

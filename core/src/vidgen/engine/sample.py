@@ -1,7 +1,7 @@
 """`job: sample`: prompts to clips."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from vidgen.engine.offload import Offload, carrier_to
 from vidgen.engine.parts import Parts, build_on_meta, build_parallel, build_parts, describe, shared_context
 from vidgen.engine.sampler import Sampler, build_metrics, make_sampler, measure
 from vidgen.engine.session import Session, logging_to, owned_folder
-from vidgen.engine.tasks import plan
+from vidgen.engine.tasks import Task, plan
 from vidgen.interfaces import Context, Parallel, RunInfo
 from vidgen.mesh import World
 from vidgen.recipe.load import recipe_hash
@@ -48,8 +48,8 @@ class SampleJob:
     def run(self) -> None:
         """Sample, write, measure."""
         outputs = self.recipe.outputs
-        build_metrics(self.recipe, self.context)
-        plan(self.recipe, self.recipe, outputs)  # a mistake in a prompt is told before weights are read
+        tasks = plan(self.recipe, self.recipe, outputs)  # a mistake in a prompt is told before weights are read
+        build_metrics(self.recipe, self.context, [task.prompt for task in tasks])
         parallel = build_parallel(self.recipe, self.context)
         with (
             owned_folder(outputs, parallel.world),
@@ -70,9 +70,10 @@ class SampleJob:
         sampler = make_sampler(parts, self.recipe, self.recipe, "", lambda *_: None, self.context)
         tasks = sampler.tasks(self.recipe.outputs)
         sampler.check(tasks)
+        build_metrics(self.recipe, self.context, [task.prompt for task in tasks])
         drawings = dict.fromkeys(sampler.drawing(task) for task in tasks if task.given or len(task.texts) > 1)
         return {
-            **describe(parts),
+            **_described(parts, tasks),
             "samples": str(len(tasks)),
             "denoising steps": str(parts.scheduler.num_sampling_steps),
             **{f"given frames{f' {i}' if i else ''}": drawing for i, drawing in enumerate(drawings)},
@@ -85,6 +86,18 @@ class SampleJob:
     def _sampler(self, parts: Parts, session: Session) -> Sampler:
         settings = settings_hash(self.context.recipe)
         return make_sampler(parts, self.recipe, self.recipe, settings, session.progress.advance, self.context)
+
+
+def _described(parts: Parts, tasks: Sequence[Task]) -> dict[str, str]:
+    """As `describe`, but of the clips that are asked for, each of which may have a size of its own."""
+    sizes = list(dict.fromkeys(task.size for task in tasks))
+    facts = describe(evolve(parts, latent_size=None))
+    for frames, rows, columns in sizes:
+        latent_size = parts.vae.latent_size((frames, rows, columns))
+        told = {"size": f"{frames} x {rows} x {columns}", **describe(evolve(parts, latent_size=latent_size))}
+        of = "" if len(sizes) == 1 else f" of {told.pop('size')}"
+        facts |= {key if key in facts else f"{key}{of}": value for key, value in told.items()}
+    return facts
 
 
 def loaded_parts(recipe: SampleRecipe, context: Context, parallel: Parallel | None = None) -> Parts:

@@ -18,6 +18,7 @@ from vidgen.engine.download import Limits
 from vidgen.engine.generation import Generation, LongVideo
 from vidgen.engine.grid import write_grids
 from vidgen.engine.parts import Parts
+from vidgen.engine.marking import check_prompts, refusals
 from vidgen.engine.references import References
 from vidgen.engine.refining import refined
 from vidgen.engine.tasks import Task, batches, plan
@@ -211,8 +212,9 @@ def make_sampler(
     )
 
 
-def build_metrics(options: SampleOptions, context: Context) -> list[Metric]:
-    """Fresh metrics, as the options name them. Raises: UserError, for one that compares: samples have no references."""
+def build_metrics(options: SampleOptions, context: Context, prompts: Sequence[str] = ()) -> list[Metric]:
+    """Fresh metrics, as the options name them. prompts: of clips that they are to mark. Raises: UserError, for one that
+    compares, as samples have no references, or that cannot mark a prompt."""
     metrics: list[Metric] = []
     for selection in options.metrics:
         metric: Metric = context.components.build(selection, context)
@@ -221,15 +223,22 @@ def build_metrics(options: SampleOptions, context: Context) -> list[Metric]:
                 f"metrics: {selection.type} compares clips with references, and samples have none: leave it out here, "
                 "and measure the written clips by job: evaluate, with references"
             )
+        check_prompts(metric, prompts)
         metrics.append(metric)
     return metrics
 
 
 def measure(options: SampleOptions, samples: Sequence[Media], context: Context) -> dict[str, float]:
-    """What the options' metrics say of clips as they lie on disk."""
+    """What the options' metrics say of clips as they lie on disk; those that a metric cannot mark are left out of what
+    it says, with a warning."""
     scores: dict[str, float] = {}
     for metric in build_metrics(options, context):
-        for sample in samples:
+        refused = refusals(metric, (sample.prompt for sample in samples))
+        marked = [sample for sample in samples if sample.prompt not in refused]
+        if refused:
+            why = next(iter(refused.values()))
+            LOG.warning("metrics: %d of %d samples not marked: %s", len(samples) - len(marked), len(samples), why)
+        for sample in marked:
             metric.update(media.read(sample.path, options.upscale, sample.size[1:]), sample.prompt)
         scores |= metric.compute()
     return scores

@@ -34,19 +34,20 @@ class TrainingSamples:
         dataset: Dataset,
         ema: Ema | None,
     ) -> None:
-        build_metrics(options, context)  # refused now, and not at the first sampling
         self.options = options
         self._parts, self._recipe, self._context, self._dataset = parts, recipe, context, dataset
         self._ema = ema if options.ema else None
         self._check()
 
     def _check(self) -> None:
-        """What is asked for, now and not at the first sampling. Raises: UserError."""
+        """What is asked for, now and not at the first sampling. Raises: UserError. Captions of the dataset, of which
+        metrics have their say when they are sampled, are empty here."""
         captions = [""] * self.options.from_data
         options = evolve(self.options, prompts=[*captions, *self.options.prompts], prompt_refiner=None)
         sampler = make_sampler(self._parts, options, self._recipe, "", lambda *_: None, self._context)
         tasks = sampler.tasks(self._recipe.outputs)
         sampler.check(tasks)
+        build_metrics(options, self._context, [task.prompt for task in tasks if task.prompt])
         for task in tasks:
             if task.given:
                 sampler.drawing(task)
@@ -68,7 +69,7 @@ class TrainingSamples:
             session.scores(step, {**self._measured(samples), **seen.scores(samples)})
 
     def _measured(self, samples: Sequence[Media]) -> dict[str, float]:
-        """A metric that has no use for a prompt ends no training."""
+        """A metric that has no use for a clip ends no training."""
         try:
             return measure(self.options, samples, self._context)
         except UserError as error:

@@ -114,6 +114,9 @@ class Metric(Protocol):
 
     needs_reference: whether it measures nothing without a clip to compare with.
     better: name of a value -> `higher` or `lower`. A value without an entry is neither good nor bad.
+
+    A metric that goes by the words of the prompt has a method `check(prompt)`, which raises UserError for one that it
+    cannot mark: the prompts that `update` refuses, and no others. Prompts are checked before clips are made.
     """
 
     needs_reference: bool

@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import attrs
 import torch
@@ -16,6 +17,7 @@ from vidgen.testing.tiny import draws_of, write_clip
 
 CLIPS = {"clip": 4, "still": 1}  # name -> frames
 PROMPT = "a red circle moving left"
+PROMPTS = (PROMPT, "waves at a rocky coast", "")
 
 
 def _trains(subject: Subject) -> Iterator[str]:
@@ -96,6 +98,17 @@ def _asks_for_its_reference(subject: Subject) -> Iterator[str]:
         yield "needs_reference is True, but update without one raises no UserError"
 
 
+def _tells_beforehand_what_it_cannot_mark(subject: Subject) -> Iterator[str]:
+    for prompt in PROMPTS:
+        metric, check = subject.build(), getattr(subject.one, "check", None)
+        told = check is not None and refused(partial(check, prompt))
+        refuses = refused(partial(metric.update, _clip(4), prompt, _clip(4) if metric.needs_reference else None))
+        if refuses and not told:
+            yield f"update refuses the prompt {prompt!r}: `check(prompt)` must do so, too, to be told before sampling"
+        if told and not refuses:
+            yield f"check refuses the prompt {prompt!r}, and update takes it: they must agree"
+
+
 def _measure(metric: Metric, frames: int, with_reference: bool) -> Mapping[str, float]:
     return metric.update(_clip(frames), PROMPT, _clip(frames).flip(dims=(3,)) if with_reference else None)
 
@@ -122,5 +135,11 @@ def _clip(frames: int) -> Tensor:
 
 PARALLEL = (declares, _trains, _keeps_its_state)
 TRACKER = (_tracks,)
-METRIC = (declares, _measures, _keeps_clips_as_they_are, _asks_for_its_reference)
+METRIC = (
+    declares,
+    _measures,
+    _keeps_clips_as_they_are,
+    _asks_for_its_reference,
+    _tells_beforehand_what_it_cannot_mark,
+)
 JOB = (_plans_dry,)

@@ -47,6 +47,10 @@ class MovingShapesMetric:
         self._hits = {"colour": 0, "shape": 0, "direction": 0}
         self._clips = 0
 
+    def check(self, prompt: str) -> None:
+        """See `vidgen.interfaces.Metric`. Raises: UserError for a prompt that is not of this dataset."""
+        wanted_by(prompt)
+
     def update(self, video: Tensor, prompt: str, reference: Tensor | None = None) -> dict[str, float]:
         """Take in one clip, (3, T, H, W) uint8 RGB. Returns 1 for what is as the prompt says, 0 for what is not.
         Raises: UserError for a prompt that is not of this dataset."""

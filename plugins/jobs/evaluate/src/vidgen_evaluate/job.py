@@ -49,11 +49,13 @@ class EvaluateJob:
 
     def dry_run(self) -> Mapping[str, str]:
         """See `interfaces.Job`."""
-        self._measures()
+        measures, folders = self._measures(), self._folders()
         self._reader()
-        counts = {key: str(len(clips)) for key, clips in self._folders().items()}
+        counts = {key: str(len(clips)) for key, clips in folders.items()}
         metrics = ", ".join(one.type for one in self.recipe.metrics)
-        return {**counts, "metrics": metrics, "outputs": str(self.recipe.outputs)}
+        refused = measures.refused([clip for clips in folders.values() for clip in clips])
+        without = {f"without {name}": f"{count} clips: {why}" for name, (count, why) in refused.items()}
+        return {**counts, "metrics": metrics, **without, "outputs": str(self.recipe.outputs)}
 
     def _folders(self) -> dict[str, list[Clip]]:
         """Key of the recipe -> clips of that folder."""
@@ -109,6 +111,8 @@ class EvaluateJob:
         rows = []
         if all(clip.prompt is None for clip in clips):
             LOG.info("no file of %s has a prompt in its metadata", getattr(self.recipe, key))
+        for name, (count, why) in measures.refused(clips).items():
+            LOG.warning("%d of %d clips get no values of %s; the first one: %s", count, len(clips), name, why)
         for pair in read_ahead(reader, clips, self.recipe.num_workers):
             row = measures.row(pair)
             rows.append(row)

@@ -7,9 +7,11 @@ from pathlib import Path
 from attrs import frozen
 from torch import Tensor
 from vidgen.component import Selection
+from vidgen.engine.marking import refusals
 from vidgen.errors import UserError, VidgenError
 from vidgen.interfaces import Context, Metric, Size3
 
+from vidgen_evaluate.clips import Clip
 from vidgen_evaluate.pairs import Pair
 
 
@@ -57,6 +59,16 @@ class Measures:
                 f"metrics: no references are named, and {', '.join(comparing)} can only compare clips with them. Give "
                 "references=FOLDER (or a table with `path` and `text`), or measure something else."
             )
+
+    def refused(self, clips: Sequence[Clip]) -> dict[str, tuple[int, str]]:
+        """Metric -> how many of the clips it cannot mark, by their prompts, and why not the first of them."""
+        prompts = [clip.prompt or "" for clip in clips if not clip.problem]
+        found = [(name, refusals(metric, prompts)) for name, metric in self._metrics]
+        return {
+            name: (sum(prompt in reasons for prompt in prompts), next(iter(reasons.values())))
+            for name, reasons in found
+            if reasons
+        }
 
     def row(self, pair: Pair) -> Row:
         """Measure one clip. Raises: UserError, when two metrics give values of one name."""
