@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 from vidgen.attention import Explicit, KeyMask, Sdpa
-from vidgen_opensora_plan.dealing import Dealing, best
+from vidgen_opensora_plan.dealing import Dealing
 
 SHAPES = [(parts, run, tokens) for parts in (2, 3, 4) for run in (1, parts) for tokens in (5, 16, 23, 36, 47)]
 
@@ -108,19 +108,12 @@ def test_where_nothing_counts_zeros_come_before_tokens() -> None:
     """5 tokens in 2 parts: 0 2 4 and a zero, 1 3 and two zeros."""
     q, k, v = queries(5)
     made = Dealing.of(2, 1, torch.tensor([[True, False, True, False, True]] * 2)).attend(Sdpa(), q, k, v)
-    assert not made[:, 1::2].any()
-    assert made[:, ::2].all()
+    assert made[:, 1::2].abs().max() < 1e-7  # e ** -20 of the tokens is left
+    assert made[:, ::2].abs().min() > 1e-7
 
 
 def test_where_nothing_counts_and_nothing_fills_up_all_count() -> None:
+    """With three digits of their scores; see test_counting."""
     q, k, v = queries(4)
     made = Dealing.of(2, 1, torch.tensor([[True, False, True, False]] * 2)).attend(Sdpa(), q, k, v)
-    torch.testing.assert_close(made, Dealing(2, 1).attend(Sdpa(), q, k, v), rtol=0, atol=1e-6)
-
-
-def test_the_highest_rank_of_a_row_counts() -> None:
-    assert best(torch.tensor([[0, 2, 1, 2], [0, 0, 1, 0], [0, 0, 0, 0]])).tolist() == [
-        [False, True, False, True],
-        [False, False, True, False],
-        [True, True, True, True],
-    ]
+    torch.testing.assert_close(made, Dealing(2, 1).attend(Sdpa(), q, k, v), rtol=0, atol=2e-3)

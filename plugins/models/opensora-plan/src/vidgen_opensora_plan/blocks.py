@@ -3,19 +3,30 @@
 Letters: B clips, N tokens, n those of a rank, L caption tokens, D width, K heads, E head width.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
-from vidgen.attention import AttentionLayer
-from vidgen_layers.captions import Text
+from vidgen.attention import AttentionLayer, KeyMask
 from vidgen_layers.embedders import FREQUENCIES, number_features
 from vidgen_layers.layers import add_gated
 from vidgen_layers.linear import Linear
 from vidgen_layers.sharing import Sequences
 
 from vidgen_opensora_plan import T2VOptions
+from vidgen_opensora_plan.counting import Blank, attend
 from vidgen_opensora_plan.dealing import Dealing
 from vidgen_opensora_plan.rotary import Rotation, rotate
+
+
+class Caption(NamedTuple):
+    """Captions as blocks read them. tokens: (B, L, D). keys: which count; None: all. blank: captions of which none
+    does."""
+
+    tokens: Tensor
+    keys: KeyMask | None
+    blank: Blank | None
 
 
 class Attention(AttentionLayer):
@@ -48,11 +59,11 @@ class SelfAttention(Attention):
 class CrossAttention(Attention):
     """Tokens look at the caption of their clip. Dealing them would change nothing."""
 
-    def forward(self, h: Tensor, text: Text) -> Tensor:
+    def forward(self, h: Tensor, text: Caption) -> Tensor:
         """h: (B, N, D). Returns (B, N, D)."""
         projected = self.to_q(h), self.to_k(text.tokens), self.to_v(text.tokens)
         q, k, v = (self.of_heads(x).transpose(1, 2) for x in projected)
-        return self.to_out(self.backend(q, k, v, text.keys).transpose(1, 2).flatten(2))
+        return self.to_out(attend(self.backend, q, k, v, text.keys, text.blank).transpose(1, 2).flatten(2))
 
 
 class Gelu(nn.Module):
@@ -107,7 +118,7 @@ class Block(nn.Module):
         self.ff = FeedForward(options, width)
 
     def forward(
-        self, h: Tensor, text: Text, time: Tensor, rotation: Rotation, dealing: Dealing, clips: Sequences
+        self, h: Tensor, text: Caption, time: Tensor, rotation: Rotation, dealing: Dealing, clips: Sequences
     ) -> Tensor:
         """h: (B, n, D), this rank's part of the clips' tokens. time: (B, 6, D), of `AdaLNSingle`. Returns (B, n, D)."""
         rows = (self.scale_shift_table + time).unsqueeze(2).unbind(1)  # (B, 1, D) each

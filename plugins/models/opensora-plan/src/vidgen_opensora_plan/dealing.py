@@ -15,24 +15,27 @@ from torch import Tensor
 from torch.nn.functional import pad
 from vidgen.attention import Backend, KeyMask, key_mask
 
+from vidgen_opensora_plan.counting import COUNTING, FILLING, Blank, attend, best, blank
+
 
 @frozen(eq=False)
 class Dealing:
     """How one kind of block deals its tokens. parts: P; 1: the clip is one sequence. keys: which tokens count, of the
-    (P B) sub-sequences; None: all but the zeros that fill up the clip."""
+    (P B) sub-sequences; None: all but the zeros that fill up the clip. blank: those in which none does."""
 
     parts: int = 1
     run: int = 1
     keys: KeyMask | None = None
+    blank: Blank | None = None
 
     @classmethod
     def of(cls, parts: int, run: int, real: Tensor | None) -> "Dealing":
-        """real: (B, N) bool, which tokens count, with the rule of `best`; None: all."""
+        """real: (B, N) bool, which tokens count; None: all."""
         whole = cls(parts, run)
         if real is None:
             return whole
-        counting = best(whole.dealt(2 * real.int(), value=1))  # zeros that fill up come before tokens that do not count
-        return evolve(whole, keys=key_mask(counting, len(counting)))
+        ranks = whole.dealt(COUNTING * real.int(), value=FILLING)
+        return evolve(whole, keys=key_mask(best(ranks), len(ranks)), blank=blank(ranks))
 
     @torch.compiler.disable  # compiled code would be made anew for each kind of dealing, and for many numbers of tokens
     def attend(self, backend: Backend, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -42,7 +45,7 @@ class Dealing:
         if self.keys is None and self.parts > 1 and tokens % self.parts**2:
             out = self._by_length(backend, q, k, v, tokens)
         else:
-            out = backend(q, k, v, self.keys)
+            out = attend(backend, q, k, v, self.keys, self.blank)
         return no_view(self.collected(out.transpose(1, 2), tokens=tokens))
 
     def dealt(self, x: Tensor, *, value: float = 0) -> Tensor:
@@ -78,15 +81,6 @@ class Dealing:
         """How many of `tokens` tokens go to sub-sequence `part`."""
         rounds, rest = divmod(tokens, self.parts * self.run)
         return rounds * self.run + min(max(rest - part * self.run, 0), self.run)
-
-
-def best(ranks: Tensor) -> Tensor:
-    """(B, N) bool, true where a rank is the highest of its row: what counts, or all where nothing does.
-
-    The original adds -10000 to the scores of what does not count and -9980 to those of zeros that fill up, never minus
-    infinity; so they are what is attended to where there is nothing better.
-    """
-    return ranks == ranks.amax(1, keepdim=True)
 
 
 def no_view(x: Tensor) -> Tensor:

@@ -11,17 +11,18 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 from vidgen import UserError
+from vidgen.attention import key_mask
 from vidgen.interfaces import Context
 from vidgen.mesh import ALONE, TokenGroup
 from vidgen_layers import captions, checks
-from vidgen_layers.captions import Text
 from vidgen_layers.initialise import Fill, constant, normal, uniform, zero
 from vidgen_layers.layers import modulate
 from vidgen_layers.linear import Linear
 
 from vidgen_opensora_plan import T2VOptions
-from vidgen_opensora_plan.blocks import AdaLNSingle, Block, TwoLayers
-from vidgen_opensora_plan.dealing import Dealing, best, no_view
+from vidgen_opensora_plan.blocks import AdaLNSingle, Block, Caption, TwoLayers
+from vidgen_opensora_plan.counting import COUNTING, best, blank
+from vidgen_opensora_plan.dealing import Dealing, no_view
 from vidgen_opensora_plan.latents import FramePatches, patched, unpatched
 from vidgen_opensora_plan.layout import Layout, without_padding
 from vidgen_opensora_plan.rotary import AXES, rotation
@@ -119,9 +120,10 @@ class Transformer(nn.Module):
         clean = without_padding(x, valid).to(self.pos_embed.proj.weight.dtype)
         return layout.entered(patched(clean, self.side))
 
-    def text(self, y: Tensor | None, mask: Tensor | None, text: Tensor | None, *, clips: int) -> Text:
+    def text(self, y: Tensor | None, mask: Tensor | None, text: Tensor | None, *, clips: int) -> Caption:
         """Captions ready for the blocks, from features `y` (B, L, C) or (B, 1, L, C), or projected before. Padding that
-        no caption needs is cut off. mask: (B', L), B' divides B; a caption of which no token counts counts as a whole.
+        no caption needs is cut off. mask: (B', L), B' divides B; a caption of which no token counts is attended to as a
+        whole, as `counting` says.
 
         Raises: UserError, when shapes do not fit.
         """
@@ -132,12 +134,17 @@ class Transformer(nn.Module):
         mask = captions.flat_mask(mask)
         width = self.text_width if text is None else self.caption_projection.linear_2.out_features
         checks.check_caption(tokens, mask, clips=clips, width=width)
-        tokens, mask = captions.trimmed(tokens, None if mask is None else best(mask.bool().int()))
+        ranks = None if mask is None else COUNTING * mask.bool().int()
+        tokens, mask = captions.trimmed(tokens, None if ranks is None else best(ranks))
         if mask is not None and mask.device.type == "cpu" and mask.all():
             mask = None
-        return captions.text(self.caption_projection(tokens) if text is None else tokens, mask, clips)
+        return Caption(
+            tokens=self.caption_projection(tokens) if text is None else tokens,
+            keys=None if mask is None else key_mask(mask, clips),
+            blank=None if ranks is None else blank(ranks.repeat(clips // len(ranks), 1)),
+        )
 
-    def predicted(self, x: Tensor, h: Tensor, timestep: Tensor, text: Text, layout: Layout) -> Tensor:
+    def predicted(self, x: Tensor, h: Tensor, timestep: Tensor, text: Caption, layout: Layout) -> Tensor:
         """x: the latents, for their size. h: their tokens, (B, n, D). Returns (B, out_channels, T, H, W) float32."""
         _, _, frames, rows, columns = x.shape
         grid = frames, -(-rows // self.side), -(-columns // self.side)
