@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 from vidgen import RunError, runfolder, weights
+from vidgen.engine.adapting import CONFIG, FILE
 from vidgen.engine.checkpoint import Saved
 from vidgen.engine.ema import Ema
 from vidgen.engine.saver import Saver
@@ -25,8 +26,27 @@ KILLS = int(os.environ.get("VIDGEN_KILLS", "12"))
 """So few take seconds; 50 have been tried."""
 
 
+class Biases:
+    """An adapter whose entries are the model's biases."""
+
+    merges = pretrained = False
+
+    def own_names(self, model: nn.Module) -> dict[str, str]:
+        return {name: f"kept.{name}" for name in model.state_dict() if name.endswith("bias")}
+
+    def config(self) -> dict[str, Any]:
+        return {"kind": "biases"}
+
+    def apply(self, model: nn.Module) -> None:
+        """They are there."""
+
+    def merge(self, model: nn.Module) -> None:
+        """They stay there."""
+
+
 def _saved(value: float) -> Saved:
-    """A small model that is shared out, its average and an optimizer that has stepped; all filled with `value`."""
+    """A small model that is shared out, its average, an optimizer that has stepped, an adapter; all filled with
+    `value`."""
     model = nn.Sequential(nn.Linear(37, 41), nn.Linear(41, 3))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -36,7 +56,7 @@ def _saved(value: float) -> Saved:
     ema = Ema(model, 0.5)
     model(torch.ones(2, 37)).sum().backward()
     optimizer.step()
-    return Saved(model, optimizer, ema)
+    return Saved(model, optimizer, ema, [Biases()])
 
 
 def save_for_ever(world: World, outputs: Path, background: bool) -> None:
@@ -91,20 +111,28 @@ def test_ranks_killed_at_any_moment_of_saving_leave_the_last_checkpoint_whole(tm
         assert all(bool((value == step).all()) for value in whole.values())
         assert weights.read_state(newest / "ema").keys() == whole.keys()
         assert len(weights.read_state(newest / "optimizer")) == 2 * len(whole)
+        assert sorted(path.name for path in (newest / "adapter").iterdir()) == [CONFIG, FILE]
+        alone = load_file(newest / "adapter" / FILE)
+        assert {name: tuple(value.shape) for name, value in alone.items()} == {
+            "kept.0.bias": (41,),
+            "kept.1.bias": (3,),
+        }
         steps.append(step)
     assert steps == sorted(set(steps))
 
 
-def save_twice(world: World, outputs: Path, background: bool) -> str:
-    """Two saves; at the second, no file of rank 1 may grow beyond a few hundred bytes. Returns what is said of it."""
+def save_twice(world: World, outputs: Path, background: bool, full_for: int) -> str:
+    """Two saves; at the second, no file of one rank may grow beyond so many bytes: rank 1 fails at what is shared out,
+    and the main one, later, at what it writes alone. Returns what is said of it."""
     saved, told = _saved(1.0), []
     saver = Saver(outputs, world, keep=1, background=background, done=lambda path, step: told.append(path.name))
     saver.save(saved, {"epoch": 0, "step": 1})
     saver.finish()
-    if world.rank == 1:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
+    if world.rank == full_for:
+        limit = (20_000, 600)[full_for]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
-        saver.save(saved, {"epoch": 0, "step": 2})
+        saver.save(saved, {"epoch": 0, "step": 2, "note": "long" * 5_000})
         saver.finish()
     except RunError as error:
         assert told == ["epoch0-global_step1"]
@@ -112,13 +140,14 @@ def save_twice(world: World, outputs: Path, background: bool) -> str:
     return "saved"
 
 
+@pytest.mark.parametrize("full_for", [0, 1])
 @pytest.mark.parametrize("background", [False, True])
 def test_a_disk_that_is_full_for_one_rank_stops_all_and_leaves_the_checkpoint_before(
-    tmp_path: Path, background: bool
+    tmp_path: Path, background: bool, full_for: int
 ) -> None:
-    first, second = on_ranks(save_twice, 2, tmp_path, background)
+    first, second = on_ranks(save_twice, 2, tmp_path, background, full_for)
     for told in (first, second):
-        assert "epoch0-global_step2 could not be written (rank 1: File too large)" in told
+        assert f"epoch0-global_step2 could not be written (rank {full_for}: File too large)" in told
         assert told.endswith(f"{tmp_path}/checkpoints/epoch0-global_step1 is intact.")
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch0-global_step1"]
     assert float(weights.read_state(tmp_path / "checkpoints" / "epoch0-global_step1" / "model")["0.bias"].sum()) == 41.0

@@ -161,6 +161,39 @@ def test_what_peft_wrote_is_read(tmp_path: Path, by_root: bool) -> None:
     torch.testing.assert_close(predicted(model), predicted(theirs.get_base_model()))
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"rank": 3}, None),
+        ({"rank": 3, "alpha": 7.0, "dropout": 0.5, "bias": "all", "merge": True}, None),
+        ({"rank": 5}, ("rank", "5", "3")),
+        ({"rank": 3, "targets": ["*.qkv"]}, ("targets", "4 layers", "14 layers (blocks.0.attn.proj among them)")),
+        (
+            {"rank": 3, "targets": ["*attn*", "blocks.0.mlp.fc1"]},
+            ("targets", "15 layers (blocks.0.mlp.fc1 among them)", "14 layers"),
+        ),
+    ],
+)
+def test_what_does_not_fit_a_kept_one_is_told_by_its_option(options: dict[str, Any], told: Any) -> None:
+    before, one = lora(rank=3), lora(**options)
+    for adapter_ in (before, one):
+        adapter_.apply(model_of())
+    assert one.misfit(json.loads(json.dumps(before.config()))) == told
+
+
+def test_what_does_not_fit_is_told_of_an_adapter_from_files_and_of_another_kind(tmp_path: Path) -> None:
+    """Ranks may differ from layer to layer; of a configuration that cannot be read nothing is said."""
+    config = peft.LoraConfig(r=4, target_modules=["qkv", "fc1"], rank_pattern={"fc1": 2})
+    peft.get_peft_model(model_of(), config).save_pretrained(str(tmp_path))
+    given, fresh = lora(from_pretrained=str(tmp_path)), lora(rank=4, targets=["*.qkv", "*.fc1"])
+    for one in (given, fresh):
+        one.apply(model_of())
+    assert given.misfit(given.config()) is None
+    assert given.misfit(fresh.config()) == ("from_pretrained", "rank 2 and 4", "rank 4")
+    assert fresh.misfit(given.config()) == ("rank", "4", "2 and 4")
+    assert fresh.misfit({"peft_type": "LOHA"}) == ("type", "lora", "LOHA") and fresh.misfit({}) is None
+
+
 def test_several_add_up_and_each_is_folded_in_by_itself(tmp_path: Path) -> None:
     folders = []
     for number, targets in enumerate((["*.qkv"], ["*attn*"])):

@@ -4,17 +4,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 import vidgen
+from adapted import model_of
 from click.testing import CliRunner
-from parallel_run import assert_same_course, run_here
+from parallel_run import WIDE, assert_same_course, run_here
 from ranks import on_ranks
 from safetensors.torch import load_file
 from tiny_run import RECIPE, assert_same_state, loss_log, merged
 from vidgen import UserError, runfolder
 from vidgen.cli.export import command as export
 from vidgen.mesh import World
+from vidgen.weights import shards
 
 Run = Callable[..., Path]
 LORA = {"type": "lora", "rank": 3, "alpha": 6.0, "dropout": 0.1}
@@ -154,9 +157,48 @@ def test_an_adapter_that_would_add_nothing_is_refused(base: Path, tmp_path: Path
         sampled(tmp_path / "fresh", checkpoint=str(base), adapters=[{"type": "lora", "rank": 2}])
 
 
-def test_an_adapter_of_another_rank_is_told_from_the_checkpoints(tuned: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds weights of another model than STDiT:\n.*lora_A"):
-        sampled(tmp_path / "other", checkpoint=str(tuned), adapters=[{**LORA, "rank": 2}])
+OTHERS: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "rank": (
+        [{**LORA, "rank": 2}],
+        r"adapters\[0\]\.rank: the recipe has 2, but .*/adapter has 3, so weights do not fit",
+    ),
+    "targets": (
+        [{**LORA, "targets": ["*.qkv"]}],
+        r"adapters\[0\]\.targets: the recipe has 2 layers, but .* has 7 layers \(b",
+    ),
+    "none": ([], r"adapters: the recipe has 0 with weights of their own, but .*_step6 has 1"),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_other_adapters_than_the_checkpoints_are_told_by_their_options(tuned: Path, tmp_path: Path, other: str) -> None:
+    """Whether it is sampled or trained on."""
+    adapters, told = OTHERS[other]
+    with pytest.raises(UserError, match=f"^{told}.*Give the recipe what is there; to sample, adapters can be left out"):
+        sampled(tmp_path / "other", checkpoint=str(tuned), adapters=adapters)
+    again = {"outputs": str(tmp_path / "again"), "resume": str(newest(tuned)), "adapters": adapters, "force": True}
+    with pytest.raises(UserError, match=f"^{told}.*with outputs=ANOTHER/FOLDER"):
+        vidgen.run(vidgen.load_recipe(merged(RECIPE, again)))
+
+
+def kept_as_before(outputs: Path) -> Path:
+    """A run whose newest checkpoint has its adapter in the shards that several ranks wrote formerly."""
+    folder = newest(outputs) / "adapter"
+    state = load_file(folder / "adapter_model.safetensors")
+    (folder / "adapter_model.safetensors").unlink()
+    shards.save(folder, state, None)
+    assert [path.name for path in folder.glob("*.safetensors")] == ["shard-00001-model-00001-of-00001.safetensors"]
+    return outputs
+
+
+def test_a_checkpoint_whose_adapter_lies_in_shards_is_read_and_trained_on(base: Path, run: Run) -> None:
+    changes = {"model__from_pretrained": str(base), "adapters": [LORA]}
+    whole = run("whole", **changes)
+    older = run("older", max_steps=3, **changes)
+    read = vidgen_lora_state(older)
+    assert all(torch.equal(one, read[name]) for name, one in vidgen_lora_state(kept_as_before(older)).items()) and read
+    run("older", resume="latest", **changes)
+    assert_same_state(whole, older, step=6)
 
 
 def test_a_dry_run_says_what_is_trained(base: Path) -> None:
@@ -171,7 +213,7 @@ def test_a_dry_run_says_what_is_trained(base: Path) -> None:
 
 SHARED: dict[str, dict[str, Any]] = {
     "zero2": {"parallel": {"type": "zero2"}},
-    "zero3": {"parallel": {"type": "zero3"}, "grad_checkpoint": True},
+    "zero3": {"parallel": {"type": "zero3"}, "grad_checkpoint": True, "checkpoint.background": True},
     "zero2-seq": {"parallel": {"type": "zero2-seq", "sp_size": 2}},
 }
 TUNING = {
@@ -183,10 +225,12 @@ TUNING = {
 
 
 def train_all(world: World, folder: Path) -> None:
-    """Every case on all ranks; four rows a step."""
+    """Every case on all ranks, in two parts; four rows a step."""
     for name, changes in SHARED.items():
         share = world.size // changes["parallel"].get("sp_size", 1)
-        run_here(world, {**TUNING, **changes, "batch_size": 4 // share, "outputs": str(folder / name)})
+        said = {**TUNING, **changes, "batch_size": 4 // share, "outputs": str(folder / name)}
+        run_here(world, {**said, "max_steps": 3})
+        run_here(world, {**said, "resume": "latest"})
 
 
 def test_ranks_learn_and_measure_what_one_process_does(tmp_path: Path) -> None:
@@ -198,6 +242,15 @@ def test_ranks_learn_and_measure_what_one_process_does(tmp_path: Path) -> None:
         assert_same_course(tmp_path / "single", tmp_path / name)
         torch.testing.assert_close(scores(tmp_path / name), scores(tmp_path / "single"), atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(vidgen_lora_state(tmp_path / name), alone, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(state_by_peft(newest(tmp_path / name) / "adapter"), alone, atol=1e-5, rtol=1e-5)
+
+
+def state_by_peft(folder: Path) -> dict[str, torch.Tensor]:
+    """What peft itself puts on a model, from the two files that it knows."""
+    assert sorted(path.name for path in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    sizes = {key: value for key, value in WIDE["model"].items() if key != "type"}
+    model = peft.PeftModel.from_pretrained(model_of("STDiT3", **sizes), str(folder))
+    return peft.get_peft_model_state_dict(model)
 
 
 def scores(outputs: Path) -> torch.Tensor:

@@ -1,9 +1,13 @@
 """A recipe's adapters: built and put on a model, kept by themselves in checkpoints, folded in for sampling."""
 
-from collections.abc import Sequence
-from typing import Any
+import json
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+from attrs import frozen
 from torch import nn
 
 from vidgen.component import Selection
@@ -46,15 +50,70 @@ def names_of(model: nn.Module, adapters: Sequence[Adapter]) -> set[str]:
     return {name for adapter in adapters for name in adapter.own_names(model)}
 
 
-def kept_alone(model: nn.Module, adapters: Sequence[Adapter]) -> dict[str, tuple[dict[str, str], dict[str, Any]]]:
-    """Folder of a checkpoint -> names in the model and in the file, and plain data, of each adapter that has any."""
-    found: dict[str, tuple[dict[str, str], dict[str, Any]]] = {}
-    for adapter in adapters:
+@frozen(kw_only=True)
+class Kept:
+    """An adapter that a checkpoint keeps by itself. place: in the recipe's list. names: of its entries in the model ->
+    in the file."""
+
+    place: int
+    adapter: Adapter
+    names: Mapping[str, str]
+
+
+def kept_alone(model: nn.Module, adapters: Sequence[Adapter]) -> dict[str, Kept]:
+    """Folder of a checkpoint -> the adapter that is kept there, of each that has entries of its own."""
+    found: dict[str, Kept] = {}
+    for place, adapter in enumerate(adapters):
         names = adapter.own_names(model)
         if names:
-            folder = f"{FOLDER}-{len(found) + 1}" if found else FOLDER
-            found[folder] = (names, adapter.config())
+            found[_folder(len(found))] = Kept(place=place, adapter=adapter, names=names)
     return found
+
+
+@runtime_checkable
+class TellsMisfits(Protocol):
+    """An adapter that can say what is otherwise with one that was kept, so that its weights do not fit."""
+
+    def misfit(self, kept: Mapping[str, Any]) -> tuple[str, str, str] | None:
+        """kept: what `config` of that one gave. Returns an option, and in words what is asked for here and what is
+        there, such as `rank`, `2`, `3`; None where its weights fit."""
+        ...
+
+
+def check_same(checkpoint: Path, model: nn.Module, adapters: Sequence[Adapter]) -> None:
+    """Compare adapters on a model with those that a checkpoint keeps by themselves, as far as they tell. Raises:
+    UserError, when there are more or fewer, or the weights of one do not fit."""
+    alone = kept_alone(model, adapters)
+    held = next(number for number in count() if not (checkpoint / _folder(number)).is_dir())
+    if held != len(alone):
+        raise _other_adapters("", f"{len(alone)} with weights of their own", str(held), checkpoint)
+    for folder, one in alone.items():
+        found = one.adapter.misfit(_read(checkpoint / folder)) if isinstance(one.adapter, TellsMisfits) else None
+        if found is not None:
+            option, here, there = found
+            raise _other_adapters(f"[{one.place}].{option}", here, there, checkpoint / folder)
+
+
+def _other_adapters(key: str, here: str, there: str, path: Path) -> UserError:
+    return UserError(
+        f"adapters{key}: the recipe has {here}, but {path} has {there}, so weights do not fit. Give the recipe what is "
+        "there; to sample, adapters can be left out, and those of the checkpoint are taken. A training with other ones "
+        "begins anew, with outputs=ANOTHER/FOLDER."
+    )
+
+
+def _folder(number: int) -> str:
+    return f"{FOLDER}-{number + 1}" if number else FOLDER
+
+
+def _read(folder: Path) -> Mapping[str, Any]:
+    """What `config` gave; nothing where that cannot be read: names and sizes of the weights are compared in any
+    case."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def merge(model: nn.Module, adapters: Sequence[Adapter]) -> tuple[Adapter, ...]:

@@ -2,13 +2,13 @@
 
 A checkpoint is written into a folder of another name, flushed to disk, and renamed; a reader sees a whole one or none.
 Nothing is pickled: tensors are safetensors, the rest is JSON. Of several ranks each writes and reads its own part of
-what is shared out; any number of ranks can go on from it.
+what is shared out; any number of ranks can go on from it. Adapters by themselves are small: the main rank writes them
+whole, as others read them.
 """
 
 import json
-import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from vidgen.engine.ema import Ema
 from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Adapter
 from vidgen.mesh import World
+from vidgen.runfolder import flush
 
 FILES = {"model": "model.safetensors", "ema": "model.safetensors", "optimizer": "optimizer.safetensors"}
-"""What one process writes into each folder, but those of adapters."""
+"""What one process writes into each folder of what ranks share out."""
 
 
 @define
@@ -41,32 +42,14 @@ class Saved:
     ema: Ema | None
     adapters: Sequence[Adapter] = ()
 
-    def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """By the folder they go to."""
-        model = self.model.state_dict()
-        averaged = {} if self.ema is None else {"ema": self.ema.state_dict()}
-        best, alone = averaged.get("ema", model), adapting.kept_alone(self.model, self.adapters)
-        return {
-            "model": model,
-            **averaged,
-            **{folder: {kept: best[name] for name, kept in names.items()} for folder, (names, _) in alone.items()},
-            "optimizer": optimizer_state.tensors(self.model, self.optimizer),
-        }
 
-    def plain(self) -> dict[str, Any]:
-        """What is no tensor, by the file it goes to."""
-        alone = adapting.kept_alone(self.model, self.adapters)
-        return {
-            f"optimizer/{optimizer_state.NUMBERS}": optimizer_state.numbers(self.model, self.optimizer),
-            **{f"{folder}/{adapting.CONFIG}": config for folder, (_, config) in alone.items()},
-        }
-
-
-@frozen
+@frozen(kw_only=True)
 class Snapshot:
-    """What a checkpoint will hold: tensors by folder and name, plain data by file, the run's state."""
+    """What a checkpoint will hold. shared: tensors by folder and name, which every rank writes its part of. whole:
+    likewise, those that the main rank writes alone. plain: what is no tensor, by file. state: the run's."""
 
-    tensors: Mapping[str, Mapping[str, Tensor]]
+    shared: Mapping[str, Mapping[str, Tensor]]
+    whole: Mapping[str, Mapping[str, Tensor]]
     plain: Mapping[str, Any]
     state: Mapping[str, Any]
 
@@ -78,8 +61,20 @@ def save(outputs: Path, saved: Saved, state: Mapping[str, Any], keep: int | None
 
 
 def snapshot(saved: Saved, state: Mapping[str, Any]) -> Snapshot:
-    """What `write` takes: the run's own tensors, not copies."""
-    return Snapshot(saved.tensors(), saved.plain(), state)
+    """What `write` takes: the run's own tensors, not copies, but for adapters' that are shared out: all ranks call
+    this, and gather them."""
+    model = saved.model.state_dict()
+    averaged = {} if saved.ema is None else {"ema": saved.ema.state_dict()}
+    best, alone = averaged.get("ema", model), adapting.kept_alone(saved.model, saved.adapters)
+    return Snapshot(
+        shared={"model": model, **averaged, "optimizer": optimizer_state.tensors(saved.model, saved.optimizer)},
+        whole={folder: {kept: _whole(best[name]) for name, kept in one.names.items()} for folder, one in alone.items()},
+        plain={
+            f"optimizer/{optimizer_state.NUMBERS}": optimizer_state.numbers(saved.model, saved.optimizer),
+            **{f"{folder}/{adapting.CONFIG}": one.adapter.config() for folder, one in alone.items()},
+        },
+        state=state,
+    )
 
 
 def write(outputs: Path, taken: Snapshot, keep: int | None, world: World, group: Any) -> Path:
@@ -88,12 +83,11 @@ def write(outputs: Path, taken: Snapshot, keep: int | None, world: World, group:
     final = folder / runfolder.checkpoint_name(taken.state["epoch"], taken.state["step"])
     partial = folder / f".saving-{final.name}"
     try:
-        if not _begin(partial, final, world, group):
+        if not _by_main(lambda: _begin(partial, final), world, group):
             return final
-        for name, tensors in taken.tensors.items():
-            _save_tensors(partial / name, tensors, group)
-        if world.is_main:
-            _finish(partial, final, taken)
+        for name, tensors in taken.shared.items():
+            _save_shared(partial / name, tensors, group)
+        _by_main(lambda: _finish(partial, final, taken), world, group)
     except (OSError, SafetensorError) as error:
         if world.is_main:
             shutil.rmtree(partial, ignore_errors=True)
@@ -106,13 +100,15 @@ def write(outputs: Path, taken: Snapshot, keep: int | None, world: World, group:
 
 
 def restore(checkpoint: Path, saved: Saved) -> dict[str, Any]:
-    """Read a checkpoint into `saved` and return its state. Raises: UserError, when it is of another model; RunError,
-    when it is damaged."""
+    """Read a checkpoint into `saved` and return its state. Raises: UserError, when it is of another model or of other
+    adapters; RunError, when it is damaged."""
     state = runfolder.read_state(checkpoint)
+    adapting.check_same(checkpoint, saved.model, saved.adapters)
     name = type(saved.model).__name__
     weights.load_shared(checkpoint / "model", saved.model.state_dict(), name)
     if saved.ema is not None and (checkpoint / "ema").is_dir():
-        weights.load_shared(checkpoint / "ema", saved.ema.state_dict(), f"the average of {name}")
+        own, averaged = saved.ema.state_dict(), saved.ema.names
+        weights.load_shared(checkpoint / "ema", own, f"the average of {name}", only=averaged)
     optimizer_state.restore(checkpoint / "optimizer", saved.model, saved.optimizer)
     return state
 
@@ -153,58 +149,77 @@ def clear_partial(outputs: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _begin(partial: Path, final: Path, world: World, group: Any) -> bool:
-    """Make the folder anew, for all ranks. Returns whether there is something to do."""
-    wanted = not final.exists()
-    if world.is_main and wanted:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+def _by_main(work: Callable[[], bool | None], world: World, group: Any) -> bool | None:
+    """What the main rank's work returns; the others wait for it. Raises: OSError, on every rank, when it failed."""
+    told: list[Any] = [None, ""]
+    if world.is_main:
+        try:
+            told[0] = work()
+        except (OSError, SafetensorError) as error:
+            if group is None:
+                raise
+            told[1] = f"rank {world.rank}: {_reason(error)}"
     if group is not None:
-        told = torch.tensor(wanted)
-        dist.broadcast(told, src=0, group=group)
-        wanted = bool(told.item())
-    return wanted
+        dist.broadcast_object_list(told, src=0, group=group)
+    if told[1]:
+        raise OSError(told[1])
+    answer: bool | None = told[0]
+    return answer
+
+
+def _begin(partial: Path, final: Path) -> bool:
+    """Make the folder anew. Returns whether there is something to do."""
+    if final.exists():
+        return False
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return True
 
 
 def _finish(partial: Path, final: Path, taken: Snapshot) -> None:
-    """What is no tensor; then all to disk, and the name under which it counts."""
+    """What one rank writes alone; then all to disk, and the name under which it counts."""
+    for folder, tensors in taken.whole.items():
+        _save_whole(partial / folder / adapting.FILE, tensors)
     for file, data in taken.plain.items():
         _save_json(partial / file, data)
     _save_json(partial / "state.json", taken.state)
     for path in (*partial.rglob("*"), partial):
-        _flush(path)
+        flush(path)
     partial.replace(final)
-    _flush(final.parent)
+    flush(final.parent)
 
 
-def _save_tensors(folder: Path, state: Mapping[str, Tensor], group: Any) -> None:
+def _whole(value: Any) -> Tensor:
+    """A tensor of which every rank has a part, or all."""
+    whole: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
+    return whole
+
+
+def _save_shared(folder: Path, state: Mapping[str, Tensor], group: Any) -> None:
     """By all ranks of the group, each its part; one process writes a file as everybody knows it."""
     if group is not None:
         from vidgen.weights import shards
 
         shards.save(folder, state, group)
-        return
-    folder.mkdir(parents=True, exist_ok=True)
+    else:
+        _save_whole(folder / FILES[folder.name], state)
+
+
+def _save_whole(path: Path, state: Mapping[str, Tensor]) -> None:
+    """As one file, with the note on its kind that others look for."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     seen: set[int] = set()
     storable = {}
     for name, tensor in state.items():
         plain = tensor.detach().cpu().contiguous()
         storable[name] = plain.clone() if plain.data_ptr() in seen else plain  # tied weights are stored twice
         seen.add(plain.data_ptr())
-    save_file(storable, folder / FILES.get(folder.name, adapting.FILE))
+    save_file(storable, path, metadata={"format": "pt"})
 
 
 def _save_json(path: Path, data: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data, indent=1), encoding="utf-8")
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _retire(outputs: Path, keep: int | None) -> None:

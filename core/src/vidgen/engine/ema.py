@@ -1,6 +1,6 @@
 """Exponential moving average of weights, in float32."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -25,6 +25,11 @@ class Ema:
         """Move the average towards the model: average = decay * average + (1 - decay) * weight."""
         weights = [p.detach().float() for p in self._trained.values()]
         torch._foreach_lerp_(list(self._average.values()), weights, 1.0 - self.decay)
+
+    @property
+    def names(self) -> Collection[str]:
+        """Of the weights that are averaged."""
+        return self._average.keys()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Averaged weights under the model's names, with everything that is not averaged as the model has it."""

@@ -127,6 +127,7 @@ def _from_checkpoint(
     bare = evolve(recipe, adapters=recipe.adapters[:held])
     parts = build_parts(bare, evolve(context, load_weights=False), parallel=parallel, device=device)
     checkpoint.check_prediction(folder, state, recipe.scheduler, parts.scheduler.prediction_type)
+    adapting.check_same(folder, parts.model, parts.adapters)
     weights.load_into(parts.model, folder, ema=recipe.ema)
     further = adapting.adapt(parts.model, recipe.adapters[held:], context, first=held)
     adapting.check_filled(parts.model, further)

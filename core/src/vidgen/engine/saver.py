@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from attrs import evolve
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
 from vidgen.engine.checkpoint import Saved, Snapshot, snapshot, write
@@ -36,8 +37,8 @@ class Saver:
         if self._thread is None or self._stager is None:
             self._done(self._write(taken), state["step"])
             return
-        copied: Any = self._stager.stage(dict(taken.tensors))
-        self._writing = self._thread.submit(self._write, Snapshot(copied, taken.plain, state)), state["step"]
+        copied: Any = self._stager.stage({"shared": taken.shared, "whole": taken.whole})
+        self._writing = self._thread.submit(self._write, evolve(taken, **copied)), state["step"]
 
     def poll(self) -> None:
         """Tell of what was written meanwhile. Raises: RunError, when that failed."""

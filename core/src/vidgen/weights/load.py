@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -102,9 +102,10 @@ def sizes(folder: Path) -> dict[str, torch.Size]:
     return shards.sizes(folder)
 
 
-def load_shared(folder: Path, own: State, name: str) -> None:
+def load_shared(folder: Path, own: State, name: str, *, only: Collection[str] | None = None) -> None:
     """Fill tensors, plain ones or what this rank has of shared ones, from a folder that `vidgen.engine.checkpoint`
-    wrote; nothing may be missing or left over. Every rank calls this where `own` is shared.
+    wrote; nothing may be missing or left over. Every rank calls this where `own` is shared. only: names of those that
+    are read; None: all.
 
     Raises: UserError, when they are of another model than `name`; RunError, when a file is damaged.
     """
@@ -112,7 +113,8 @@ def load_shared(folder: Path, own: State, name: str) -> None:
 
     found = {key: torch.empty(size, device="meta") for key, size in shards.sizes(folder).items()}
     _check(name, own, Converted(state=found), folder, ())
-    shards.load(folder, own, connected=any(hasattr(value, "full_tensor") for value in own.values()))
+    read = own if only is None else {key: own[key] for key in only}
+    shards.load(folder, read, connected=any(hasattr(value, "full_tensor") for value in own.values()))
 
 
 @torch.no_grad()

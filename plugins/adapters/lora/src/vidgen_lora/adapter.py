@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
@@ -80,6 +80,22 @@ class Lora:
             "use_rslora": config.use_rslora,
         }
 
+    def misfit(self, kept: Mapping[str, Any]) -> tuple[str, str, str] | None:
+        """See `vidgen.engine.adapting.TellsMisfits`. What decides is which layers are adapted, and their ranks."""
+        if not kept:
+            return None
+        if kept.get("peft_type") != "LORA":
+            return "type", "lora", str(kept.get("peft_type", "another"))
+        here, there = self._ranks(), files.ranks_in(kept)
+        given = self._pretrained is not None
+        if here.keys() != there.keys():
+            layers = _layers(here, here.keys() - there.keys()), _layers(there, there.keys() - here.keys())
+            return "from_pretrained" if given else "targets", *layers
+        if here != there:
+            wanted, found = (" and ".join(map(str, sorted(set(ranks.values())))) for ranks in (here, there))
+            return ("from_pretrained", f"rank {wanted}", f"rank {found}") if given else ("rank", wanted, found)
+        return None
+
     @torch.no_grad()
     def merge(self, model: nn.Module) -> None:
         """See `vidgen.interfaces.Adapter`."""
@@ -99,9 +115,13 @@ class Lora:
             return self._options.bias
         return "lora_only" if self._pretrained.biases else "none"
 
+    def _ranks(self) -> Mapping[str, int]:
+        """Of each adapted layer."""
+        given = self._pretrained
+        return dict.fromkeys(self._layers, self._options.rank) if given is None else given.ranks
+
     def _config(self) -> LoraConfig:
-        options, given = self._options, self._pretrained
-        ranks = dict.fromkeys(self._layers, options.rank) if given is None else given.ranks
+        options, given, ranks = self._options, self._pretrained, self._ranks()
         rank = max(ranks.values())
         alpha: Any = options.alpha or (rank if given is None else given.alpha)  # peft takes any number
         return LoraConfig(
@@ -171,6 +191,11 @@ def _linear_layers(model: nn.Module) -> Iterator[str]:
         layer = module.base_layer if name in adapted else module
         if isinstance(layer, nn.Linear) and not name.startswith(inside):
             yield name
+
+
+def _layers(names: Collection[str], apart: Collection[str]) -> str:
+    """How many layers, and one that the other side has not, if any."""
+    return " ".join([f"{len(names)} layers", *(f"({name} among them)" for name in sorted(apart)[:1])])
 
 
 def _fitting(patterns: Collection[str], names: list[str]) -> list[str]:

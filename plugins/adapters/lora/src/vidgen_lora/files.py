@@ -69,6 +69,12 @@ def read(source: str) -> Pretrained:
     )
 
 
+def ranks_in(config: Mapping[str, Any]) -> dict[str, int]:
+    """Of each adapted layer, from what `Lora.config` gave. Layers are named in full there, patterns match one each."""
+    patterns = config.get("rank_pattern", {})
+    return {name: patterns.get(re.escape(name), config.get("r")) for name in config.get("target_modules", ())}
+
+
 def find(source: str) -> Path:
     """The folder with the configuration. Raises: UserError, when there is none."""
     folder = weights.local_folder(source)
