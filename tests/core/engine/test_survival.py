@@ -55,6 +55,11 @@ def wait_until(so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+def stands(process: int) -> bool:
+    """Whether all threads of a process are stopped."""
+    return {path.read_text().rpartition(") ")[2][0] for path in Path(f"/proc/{process}/task").glob("*/stat")} == {"T"}
+
+
 def pending(process: int, number: signal.Signals) -> bool:
     """Whether a signal has reached a process, which is stopped and cannot act on it."""
     (mask,) = re.findall(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
@@ -123,6 +128,7 @@ def test_a_rank_that_dies_after_the_signal_makes_the_run_a_failed_one_that_is_no
     ranks = ranks_of(launcher)
     for rank in ranks.values():
         os.kill(rank, signal.SIGSTOP)
+    wait_until(lambda: all(map(stands, ranks.values())), launcher)
     launcher.send_signal(signal.SIGTERM)
     os.kill(ranks[1], signal.SIGKILL)
     os.kill(ranks[0], signal.SIGCONT)
@@ -138,6 +144,7 @@ def test_a_second_signal_ends_ranks_at_once(tmp_path: Path) -> None:
     wait_for(tmp_path / "run" / "metrics.csv", launcher)
     ranks = ranks_of(launcher)
     os.kill(ranks[1], signal.SIGSTOP)
+    wait_until(lambda: stands(ranks[1]), launcher)
     launcher.send_signal(signal.SIGTERM)
     wait_until(lambda: pending(ranks[1], signal.SIGTERM), launcher)
     launcher.send_signal(signal.SIGTERM)
