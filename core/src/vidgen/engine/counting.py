@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
 
 LOWER = {
     functional.linear,
@@ -68,7 +67,7 @@ class Counting(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._dtype != torch.float32 and (func in LOWER or func in WIDER):
             cast = self._lowered if func in LOWER else _widened
-            args, kwargs = tree_map(cast, (args, dict(kwargs)))
+            args, kwargs = _each(cast, args), {name: _each(cast, value) for name, value in kwargs.items()}
         if func is functional.scaled_dot_product_attention and args[0].is_meta:
             # flash attention (arXiv 2307.08691); its results lie in memory as those of GPUs
             return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*args[:3])[0]
@@ -82,6 +81,11 @@ class Counting(TorchFunctionMode):
         if id(value) not in self._casts:
             self._casts[id(value)] = value.to(self._dtype)
         return self._casts[id(value)]
+
+
+def _each(cast: Callable[[Any], Any], value: Any) -> Any:
+    """A function's arguments: tensors, and lists of them."""
+    return type(value)([_each(cast, one) for one in value]) if type(value) in (list, tuple) else cast(value)
 
 
 def _widened(value: Any) -> Any:

@@ -22,6 +22,7 @@ from vidgen.devices import DTYPES
 from vidgen.engine.batch import size_numbers
 from vidgen.engine.counting import Counting
 from vidgen.engine.ledger import Ledger
+from vidgen.engine.meta_ledger import Known, MetaLedger
 from vidgen.engine.parts import Parts, tokens
 from vidgen.engine.recomputation import Policy, policy_of, recomputing
 from vidgen.errors import UserError
@@ -122,6 +123,7 @@ class _Counter:
     def __init__(self, recipe: TrainRecipe, parts: Parts, share: float) -> None:
         self._recipe, self._parts, self._share = recipe, parts, share
         self._dtype = DTYPES[recipe.dtype]
+        self._known = Known()
 
     def step(self, bucket: Bucket, resting: int) -> Step:
         """resting: bytes that are there anyway."""
@@ -142,7 +144,7 @@ class _Counter:
     def _forward(self, bucket: Bucket, policy: Policy) -> int:
         """Bytes after the forward pass."""
         around = partial(Counting, self._dtype, {})
-        with Ledger(device="meta") as ledger, recomputing(self._parts.model.train(), policy, around), around():
+        with MetaLedger(self._known) as ledger, recomputing(self._parts.model.train(), policy, around), around():
             loss = self._loss(bucket)
             assert loss.requires_grad
             return ledger.bytes
@@ -151,7 +153,7 @@ class _Counter:
         """Bytes after the forward pass, and the most that there are in the step, gradients counted in."""
         model = self._parts.model.train()
         batches = min(self._recipe.accumulation_steps, 2)  # a second one finds the gradients of the first
-        with Ledger(device="meta") as ledger:
+        with MetaLedger(self._known) as ledger:
             for number in range(batches):
                 share = self._share if number == batches - 1 else 1.0
                 with _shared_gradients(model, ledger, share):
@@ -194,7 +196,7 @@ class _Counter:
         """The autoencoder's most; 0 where features are read, or it looks at values, of which there are none here."""
         if self._recipe.features is not None and self._recipe.features.mode == "read":
             return 0
-        with Ledger(device="meta") as ledger, Counting(self._dtype):
+        with MetaLedger(self._known) as ledger, Counting(self._dtype):
             try:
                 self._parts.vae.encode(torch.empty(bucket.batch_size, 3, bucket.num_frames, *bucket.size, device=META))
             except (NotImplementedError, RuntimeError):
