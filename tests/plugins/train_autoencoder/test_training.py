@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import vidgen
 from tiny_run import assert_same_state, loss_log, tensors_of, wait_for
 from vidgen import RunError, UserError, runfolder
 from vidgen.engine.media import read
@@ -160,6 +161,59 @@ def test_an_autoencoder_without_parts_is_refused_in_words(train: Train) -> None:
         UserError, match=r"vae: pixel can encode and decode, but not be trained by this job: .*Pipeline"
     ):
         train(vae={"type": "pixel", "patch": [1, 4, 4]})
+
+
+WAVELETS = {
+    "type": "WFVAE",
+    "base_channels": 32,
+    "encoder_energy_flow_hidden_size": 32,
+    "decoder_energy_flow_hidden_size": 32,
+    "latent_dim": 3,
+}
+IMAGES = {"mixed_strategy": "mixed_video_image", "mixed_image_ratio": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        (
+            {"use_image_identity_loss": True},
+            r"^use_image_identity_loss: WFVAE has no spatial latents: .*Set it to false",
+        ),
+        (
+            {"use_z_rec_loss": True},
+            r"^use_z_rec_loss: WFVAE has no spatial latents: .*Set it to false; use_real_rec_loss",
+        ),
+        (
+            {"use_image_identity_loss": True, "use_z_rec_loss": True},
+            r"^use_z_rec_loss and use_image_identity_loss: WFVAE has no spatial latents: .*Set both to false",
+        ),
+    ],
+)
+def test_losses_of_spatial_latents_are_refused_where_there_are_none(
+    recipe_of: Callable[..., Any], tmp_path: Path, losses: dict[str, bool], told: str
+) -> None:
+    recipe = recipe_of(vae=WAVELETS, num_frames=5, image_size=[16, 24], **IMAGES, **losses)
+    context = Context(registry=recipe.registry, recipe=recipe.plain())
+    with pytest.raises(UserError, match=told):
+        recipe.registry.build(recipe.job, context).dry_run()
+    with pytest.raises(UserError, match=told):
+        vidgen.run(recipe)
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+
+
+def test_latents_unlike_the_spatial_ones_learn_by_one_loss_and_not_by_the_other(train: Train) -> None:
+    """Five channels of latents, four of spatial ones."""
+    other = {"vae__vae_temporal__embed_dim": 5, "max_steps": 1}
+    train(use_z_rec_loss=True, **other)
+    told = r"^use_image_identity_loss: VideoAuto\w+ makes spatial latents 4 x 1 x 2 x 2 and latents 5 x 1 x 2 x 2 of a"
+    with pytest.raises(UserError, match=told):
+        train("other", use_image_identity_loss=True, **IMAGES, **other)
+
+
+def test_an_autoencoder_of_wavelets_learns_from_pixels(train: Train) -> None:
+    outputs = train(vae=WAVELETS, num_frames=5, image_size=[16, 24], max_steps=1)
+    assert columns(outputs)["pixels"][0] > 0
 
 
 def test_weights_of_low_precision_are_refused(train: Train) -> None:

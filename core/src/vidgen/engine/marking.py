@@ -11,8 +11,10 @@ SHOWN = 5
 def refusals(metric: Metric, prompts: Iterable[str]) -> dict[str, str]:
     """Prompt -> why the metric cannot mark clips of it, in order; empty for a metric that no prompt matters to."""
     check = getattr(metric, "check", None)
+    if check is None:
+        return {}
     found: dict[str, str] = {}
-    for prompt in dict.fromkeys(prompts) if check is not None else ():
+    for prompt in dict.fromkeys(prompts):
         try:
             check(prompt)
         except UserError as error:

@@ -12,7 +12,7 @@ from vidgen.rng import address
 from vidgen_train_autoencoder.critic import build_discriminator
 from vidgen_train_autoencoder.mixing import Mixing, check_sizes
 from vidgen_train_autoencoder.recipe import ReconstructRecipe, TrainAutoencoderRecipe
-from vidgen_train_autoencoder.trainable import check_trainable
+from vidgen_train_autoencoder.trainable import check_spatial, check_trainable
 
 
 def shared_context(recipe: TrainAutoencoderRecipe | ReconstructRecipe, context: Context) -> Context:
@@ -31,12 +31,13 @@ def shared_context(recipe: TrainAutoencoderRecipe | ReconstructRecipe, context: 
 def build_vae(recipe: TrainAutoencoderRecipe, context: Context, mixing: Mixing) -> Any:
     """The autoencoder, on the default device; start values depend on the seed alone.
 
-    Raises: UserError, when it cannot be trained, or does not take the clips of the recipe.
+    Raises: UserError, when it cannot be trained, or not by the losses or the clips of the recipe.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(address(recipe.seed, "initial weights"))
         vae = context.components.build(recipe.vae, context)
     check_trainable(vae, recipe.vae.type)
+    check_spatial(vae, recipe.vae.type, recipe)
     if recipe.num_frames is not None and recipe.image_size is not None:
         check_sizes(vae, recipe.vae.type, mixing, (recipe.num_frames, *recipe.image_size))
     return vae

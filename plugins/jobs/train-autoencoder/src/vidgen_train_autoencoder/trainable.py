@@ -8,6 +8,7 @@ from vidgen.errors import UserError
 from vidgen.interfaces import Size3
 from vidgen.rng import Draws
 
+from vidgen_train_autoencoder.recipe import TrainAutoencoderRecipe
 from vidgen_train_autoencoder.reconstruction import Posterior
 
 
@@ -64,3 +65,34 @@ def check_trainable(vae: Any, name: str) -> None:
             f"vae: {name} keeps its weights in {str(trained[0].dtype).removeprefix('torch.')}, where small updates are "
             "lost. Leave its own dtype at fp32; `dtype: bf16` of the recipe makes the forward passes faster."
         )
+
+
+def check_spatial(vae: TrainableAutoencoder, name: str, recipe: TrainAutoencoderRecipe) -> None:
+    """Encodes one small frame, where the recipe learns from spatial latents. name: of the autoencoder in the recipe.
+
+    Raises: UserError, when the autoencoder has none, or none like its latents.
+    """
+    if not (recipe.use_z_rec_loss or recipe.use_image_identity_loss):
+        return
+    frame = torch.zeros(1, 3, 1, *(2 * step for step in vae.stride[1:]))
+    with torch.no_grad():
+        parts = vae.encode_parts(frame)
+    given, latents = parts.x_z.shape, parts.z.shape
+    has = "has no spatial latents: its temporal part is given the video itself"
+    if given != frame.shape:
+        has = f"makes spatial latents {_size(given)} and latents {_size(latents)} of a frame {_size(frame.shape)}"
+    wrong = {
+        "use_z_rec_loss": recipe.use_z_rec_loss and given == frame.shape,
+        "use_image_identity_loss": recipe.use_image_identity_loss and given != latents,
+    }
+    keys = [key for key, refused in wrong.items() if refused]
+    if keys:
+        raise UserError(
+            f"{' and '.join(keys)}: {name} {has}. Set {'both' if len(keys) > 1 else 'it'} to false; use_real_rec_loss "
+            "learns from the pixels."
+        )
+
+
+def _size(shape: torch.Size) -> str:
+    """Without the batch."""
+    return " x ".join(map(str, shape[1:]))
