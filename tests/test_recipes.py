@@ -65,12 +65,13 @@ PUBLISHED: dict[str, tuple[int, str | None]] = {
     "opensora-v11/sample_video.yaml": (STDIT2, "4 x 64 x 60 x 106"),
     "opensora-v11/sample_reference.yaml": (STDIT2, V11),
     "train_v12.yaml": (STDIT3, V12),
-    "sample_v12.yaml": (STDIT3, None),
+    "sample_v12.yaml": (STDIT3, V12),
     **{f"opensora-v12/{name}.yaml": (STDIT3, V12) for name in ("one_size", "adapt_image", "adapt", "features")},
     **{f"opensora-v12/stage{number}.yaml": (STDIT3, V12) for number in (1, 2, 3)},
     "opensora-v12/search_batch_size.yaml": (STDIT3, V12),
     "opensora-v12/sample_image.yaml": (STDIT3, "4 x 1 x 128 x 128"),
-    **{f"opensora-v12/sample_{name}.yaml": (STDIT3, None) for name in ("720p", "reference", "long")},
+    "opensora-v12/sample_720p.yaml": (STDIT3, "4 x 30 x 90 x 160"),
+    **{f"opensora-v12/sample_{name}.yaml": (STDIT3, V12) for name in ("reference", "long")},
     **{f"dit/{job}_class.yaml": (DIT_CLASS, "4 x 1 x 32 x 32") for job in ("train", "sample")},
     **{f"dit/{job}_text.yaml": (DIT_TEXT, "4 x 1 x 32 x 32") for job in ("train", "sample")},
     **{f"dit/{job}_video.yaml": (DIT_TEXT, "4 x 16 x 32 x 32") for job in ("train", "sample")},
@@ -91,8 +92,7 @@ PUBLISHED: dict[str, tuple[int, str | None]] = {
     **{f"opensora-plan/{name}.yaml": (PLAN, "8 x 24 x 44 x 80") for name in ("sample", "sample_sp")},
     "opensora-plan/sample_inpaint.yaml": (PLAN_INPAINT, "8 x 24 x 44 x 80"),
 }
-"""Parameters of the published model, and the latents of a clip of the recipe's size; None where there is none, or where
-it goes by a name such as 240p."""
+"""Parameters of the published model, and the latents of a clip of the recipe's size; None where there is none."""
 
 OF_A_RUN = (
     *("sample.yaml", "evaluate.yaml"),
