@@ -1,6 +1,7 @@
 """Cases of Open-Sora-Plan's transformers: one call, with gradients or without; listings; whole sampling loops with the
-ancestral Euler sampler."""
+ancestral Euler sampler, or another one of diffusers that draws no noise."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ import vidgen_opensora_plan
 from comparing import close, inputs, outputs
 from torch import Tensor
 from vidgen.interfaces import Context
+from vidgen_diffusers import DiffusersOptions
+from vidgen_diffusers.scheduler import DiffusersScheduler
+from vidgen_diffusers.scheduler import build as build_of_diffusers
 from vidgen_euler_ancestral import EulerAncestralOptions
+from vidgen_euler_ancestral.scheduler import EulerAncestral
 from vidgen_euler_ancestral.scheduler import build as build_process
 from vidgen_opensora_plan.inpaint import OpenSoraInpaint
 from vidgen_opensora_plan.inpaint import build as build_inpaint
@@ -21,6 +26,7 @@ from weight_rule import check_listing, fill
 PROJECT = "PKU-YuanGroup/Open-Sora-Plan"
 FAMILIES = ("OpenSoraT2V_v1_3", "OpenSoraInpaint_v1_3")
 LOOP = "OpenSoraPipeline denoising loop"
+OWN_CLASS = "EulerAncestralDiscreteScheduler"
 WITHOUT_EFFECT = ("sample_size_h", "sample_size_w", "sample_size_t", "sample_size")
 OPTIONS = {component.name: component.options for component in vidgen_opensora_plan.vidgen_models()}
 
@@ -93,9 +99,7 @@ def _sampled(case: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tens
     given, call = inputs(tensors), case["call"]
     model = _built("OpenSoraT2V_v1_3", case["constructor"]["transformer"]).eval()
     fill(model, case["state_dict"], case["kept"])
-    steps = call["num_inference_steps"]
-    options = {**case["constructor"]["scheduler"], "guidance_rescale": call["guidance_rescale"]}
-    process = build_process(EulerAncestralOptions(**options, num_sampling_steps=steps), Context())
+    process = _process(case)
     watched = _Watched(model)
     latents = process.sample(
         watched,
@@ -104,12 +108,35 @@ def _sampled(case: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tens
             {"y": given[f"{kind}prompt_embeds"], "mask": given[f"{kind}prompt_attention_mask"]}
             for kind in ("", "negative_")
         ),
-        call["guidance_scale"],
-        draws=_StepNoise(given["step_noise"]),
+        max(1.0, call["guidance_scale"]),  # the reference guides where it is above 1
+        draws=_StepNoise(given["step_noise"]) if "step_noise" in given else None,
     )
-    second = watched.inputs[1][: len(latents)]  # with guidance, there are two of each
-    level = process.course(steps).sigmas[1]
-    return {"latents": latents, "latents_after_first_step": second * (level**2 + 1) ** 0.5}
+    made = {"latents": latents}
+    if len(watched.inputs) > 1:
+        second = watched.inputs[1][: len(latents)]  # with guidance, there are two of each
+        made["latents_after_first_step"] = second / _scale_of_second_input(process)
+    return made
+
+
+def _process(case: dict[str, Any]) -> EulerAncestral | DiffusersScheduler:
+    call, config = case["call"], case["constructor"]["scheduler"]
+    given = {"num_sampling_steps": call["num_inference_steps"], "guidance_rescale": call["guidance_rescale"]}
+    named = re.search(r"diffusers (\w+)", case["reference"])
+    assert named, "the case names no scheduler"
+    if named[1] == OWN_CLASS:
+        return build_process(EulerAncestralOptions(**config, **given), Context())
+    flow = {"flow_target": "flow"} if named[1].startswith("FlowMatch") else {}
+    return build_of_diffusers(named[1], DiffusersOptions(config=config, **flow, **given), Context())
+
+
+def _scale_of_second_input(process: EulerAncestral | DiffusersScheduler) -> float:
+    """Between the state after the first step and what the model is shown of it."""
+    steps = process.num_sampling_steps
+    if isinstance(process, EulerAncestral):
+        return (process.course(steps).sigmas[1] ** 2 + 1) ** -0.5
+    if not process.family.scales:
+        return 1.0
+    return process.family.levels(process.library.begin(steps, torch.device("cpu"))).scale[1].item()
 
 
 class _StepNoise:

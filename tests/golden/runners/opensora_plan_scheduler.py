@@ -110,16 +110,24 @@ def _their_table(case: dict[str, Any], name: str) -> Tensor:
 
 def _loss(case: dict[str, Any], tensors: Tensors) -> dict[str, Tensor]:
     process = _process({**case["constructor"], **case["call"]})
-    x, t, model = tensors["in.latents"], tensors["in.timesteps"], Answer(tensors["in.model_pred"])
+    x, t = tensors["in.latents"], tensors["in.timesteps"]
     draws = RecordedDraws(
         len(x), {"noise": tensors["in.noise"], "noise offset": tensors.get("in.offset_noise", torch.zeros(()))}
     )
-    loss = process.training_losses(model, x, {}, draws=draws, t=t, valid=tensors.get("in.attention_mask"))["loss"]
     noise = process.loss.draw_noise(draws, x)
+    model = Answer(_meant(process.prediction_type, tensors["in.model_pred"], noise))
+    loss = process.training_losses(model, x, {}, draws=draws, t=t, valid=tensors.get("in.attention_mask"))["loss"]
     made = {"noisy": model.x, "target": process.loss.target(x, noise, t), "loss": loss.mean()}
     if process.options.snr_gamma is not None:
         made |= {"snr": process.loss.snr(t), "weights": process.loss.weights(t)}
     return made
+
+
+def _meant(kind: str, predicted: Tensor, noise: Tensor) -> Tensor:
+    """What a model of the reference says, in terms of ours: it takes the noise off a `sample` before it compares it
+    with the data, that is, its models would predict the sum of both, which none of its samplers reads so; ours predict
+    the data themselves."""
+    return predicted - noise if kind == "sample" else predicted
 
 
 def _steps(case: dict[str, Any], tensors: Tensors) -> dict[str, Tensor]:
