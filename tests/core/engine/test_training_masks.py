@@ -98,5 +98,7 @@ def test_a_caption_that_a_metric_cannot_mark_ends_no_training(
     dataset = {"type": "VideoText", "data_path": str(tmp_path / "meta.csv")}
     metrics = [{"type": "moving-shapes"}, {"type": "motion"}]
     outputs = train("on", dataset=dataset, batch_size=1, max_steps=2, sample={"from_data": 1, "metrics": metrics})
+    first = next(one for one in caplog.messages if "cannot mark" in one)
+    assert first.startswith("sample.from_data: 1 of the first captions cannot be marked: the metric moving-shapes")
     assert "metrics: 1 of 1 samples not marked: the metric moving-shapes cannot mark the prompt 'waves'" in caplog.text
     assert "motion" in (outputs / "scores.csv").read_text()

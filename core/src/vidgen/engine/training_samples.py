@@ -9,12 +9,13 @@ from attrs import evolve
 
 from vidgen.engine.comparison import Comparison
 from vidgen.engine.ema import Ema, averaged
+from vidgen.engine.marking import refusals
 from vidgen.engine.parts import Parts
 from vidgen.engine.sampler import build_metrics, make_sampler, measure
 from vidgen.engine.session import Session
 from vidgen.engine.tasks import clip_size
 from vidgen.errors import UserError
-from vidgen.interfaces import Context, Dataset, Media
+from vidgen.interfaces import Context, Dataset, Media, Metric
 from vidgen.recipe.load import recipe_hash
 from vidgen.recipe.schema import TrainingSampleOptions, TrainRecipe
 from vidgen.weights import fingerprint
@@ -40,17 +41,28 @@ class TrainingSamples:
         self._check()
 
     def _check(self) -> None:
-        """What is asked for, now and not at the first sampling. Raises: UserError. Captions of the dataset, of which
-        metrics have their say when they are sampled, are empty here."""
+        """What is asked for, now and not at the first sampling. Raises: UserError. Captions of the dataset, which are
+        not read yet, are empty here."""
         captions = [""] * self.options.from_data
         options = evolve(self.options, prompts=[*captions, *self.options.prompts], prompt_refiner=None)
         sampler = make_sampler(self._parts, options, self._recipe, "", lambda *_: None, self._context)
         tasks = sampler.tasks(self._recipe.outputs)
         sampler.check(tasks)
-        build_metrics(options, self._context, [task.prompt for task in tasks if task.prompt])
+        self._check_captions(build_metrics(options, self._context, [task.prompt for task in tasks if task.prompt]))
         for task in tasks:
             if task.given:
                 sampler.drawing(task)
+
+    def _check_captions(self, metrics: Sequence[Metric]) -> None:
+        """A warning, for rows that are too short to be sampled are among these; and training is worth it without."""
+        table = self._dataset.table
+        texts = (
+            table.column("text").slice(0, self.options.from_data).to_pylist() if "text" in table.column_names else []
+        )
+        for refused in (refusals(metric, (text or "" for text in texts)) for metric in metrics):
+            if refused:
+                why = next(iter(refused.values()))
+                LOG.warning("sample.from_data: %d of the first captions cannot be marked: %s", len(refused), why)
 
     def make(self, step: int, session: Session, stopped: Callable[[], bool]) -> None:
         """Sample, write and measure; every rank its share, the main one tells of all."""
