@@ -3,7 +3,7 @@
 Letters: B clips (1 here), C latent channels, T H W latent frames/rows/columns, N caption tokens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -19,6 +19,9 @@ from vidgen.interfaces import Components, Context, Size3
 
 LATENT_SIZE: Size3 = (16, 32, 32)  # 16 frames of 256x256 behind an image autoencoder of stride 8
 CAPTION_TOKENS = 120
+
+Place = tuple[str, nn.Module]
+"""A module and where it stands."""
 
 
 @frozen(kw_only=True)
@@ -59,7 +62,7 @@ def dissect(registry: Components, selection: Selection) -> Anatomy:
     flops = {name: sum(ops.values()) / tokens for name, ops in counter.get_flop_counts().items()}
     root = type(model).__name__
     return Anatomy(
-        parts=tuple(_parts(model, root, flops)),
+        parts=tuple(_parts([(root, model)], flops)),
         parameters=_size(model),
         flops=flops.get(root, 0.0),
         latent_size=LATENT_SIZE,
@@ -68,31 +71,29 @@ def dissect(registry: Components, selection: Selection) -> Anatomy:
 
 
 def _conditioning(model: Any) -> dict[str, Tensor]:
-    width, frames = model.text_width, token_grid(LATENT_SIZE, model.patch_size)[0]
+    """Of clips without given frames (no `x_mask`; no `masked_video`, `video_mask`), captions as they are."""
+    width = model.text_width
     caption = torch.empty(1, CAPTION_TOKENS, width) if width else torch.empty(1, dtype=torch.int64)
-    known = {"y": caption, "mask": torch.empty(1, CAPTION_TOKENS), "x_mask": torch.empty(1, frames, dtype=torch.bool)}
     numbers = {key: torch.empty(1) for key in ("fps", "height", "width", "num_frames", "ar")}
-    wanted = model.conditioning - {"x_mask", "drop_caption"}  # clips without given frames, captions as they are
-    return {key: value for key, value in {**known, **numbers}.items() if key in wanted}
+    known = {"y": caption, "mask": torch.empty(1, CAPTION_TOKENS), **numbers}
+    return {key: value for key, value in known.items() if key in model.conditioning}
 
 
-def _parts(module: nn.Module, path: str, flops: dict[str, float], depth: int = 0, many: int = 1) -> Iterator[Part]:
-    """Children of `module`; of a list of like children, the first stands for all, and its own children follow.
-
-    many: how many modules like this one there are.
-    """
-    for name, child in module.named_children():
-        inside = list(child.children()) if isinstance(child, nn.ModuleList) else []
-        alike = len({type(one) for one in inside}) == 1
-        size, operations = _size(child) * many, flops.get(f"{path}.{name}", 0.0) * many
-        if alike:
-            operations = sum(flops.get(f"{path}.{name}.{i}", 0.0) for i in range(len(inside))) * many
+def _parts(alike: Sequence[Place], flops: Mapping[str, float], depth: int = 0) -> Iterator[Part]:
+    """Children of modules that are alike, each summed over all of them; those of a list of like modules follow it."""
+    for name in dict.fromkeys(name for _, module in alike for name, _ in module.named_children()):
+        children = [(f"{path}.{name}", module.get_submodule(name)) for path, module in alike if hasattr(module, name)]
+        listed = [place for place in children if isinstance(place[1], nn.ModuleList)]
+        inside = [(f"{path}.{key}", one) for path, child in listed for key, one in child.named_children()]
+        of_one_type = len({type(one) for _, one in inside}) == 1
+        size = sum(_size(child) for _, child in children)
+        operations = sum(flops.get(path, 0.0) for path, _ in (inside if of_one_type else children))
         if size or operations:
-            count = len(inside) if alike else 1
+            count = len(inside) // len(listed) if of_one_type else 1
             yield Part(name=name, depth=depth, count=count, parameters=size, flops=operations)
-        if alike:
-            yield from _parts(inside[0], f"{path}.{name}.0", flops, depth + 1, many * len(inside))
-    own = sum(value.numel() for value in module.parameters(recurse=False)) * many
+        if of_one_type:
+            yield from _parts(inside, flops, depth + 1)
+    own = sum(value.numel() for _, module in alike for value in module.parameters(recurse=False))
     if own:
         yield Part(name="tables", depth=depth, count=1, parameters=own, flops=0.0)
 
