@@ -20,6 +20,13 @@ def test_what_the_options_leave_open_is_the_recipes():
     assert made.total_batch_size == 6
 
 
+def test_a_total_batch_is_what_an_optimizer_step_sees():
+    """The specification's train_batch_size * processes * gradient_accumulation_steps; ranks that share a clip count as
+    one among `num_ranks`."""
+    context = Context(batch_size=3, num_ranks=2, recipe={"accumulation_steps": 5})
+    assert rules(context, force_resolution=True).total_batch_size == 30
+
+
 def test_options_come_before_the_recipe():
     context = Context(num_frames=45, image_size=(24, 56), latent_stride=(2, 8, 8), batch_size=3)
     made = rules(

@@ -60,7 +60,7 @@ class OpenSoraPlanDataOptions:
     total_batch_size: int | None = option(
         None,
         "Shapes with fewer than four times as many samples are left out, 0 keeps all; null is the recipe's batch_size "
-        "on all ranks.",
+        "on all ranks, times accumulation_steps.",
         validator=validators.optional(validators.ge(0)),
     )
     video_endings: list[str] = option([".mp4"], "How the names of videos end; all that FFmpeg reads is possible.")

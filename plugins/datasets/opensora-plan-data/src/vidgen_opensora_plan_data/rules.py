@@ -67,7 +67,7 @@ def make_rules(options: OpenSoraPlanDataOptions, context: Context) -> Rules:
     height, width = context.image_size or (MAX_HEIGHT, MAX_WIDTH)
     height, width = options.max_height or height, options.max_width or width
     stride = context.latent_stride[0] if context.latent_stride else STRIDE_T
-    total = (context.batch_size or 1) * context.num_ranks
+    total = (context.batch_size or 1) * context.num_ranks * int(context.recipe.get("accumulation_steps", 1))
     max_hxw, min_hxw = options.max_hxw, options.min_hxw
     if max_hxw is None and options.min_height and options.min_width:
         max_hxw, min_hxw = height * width, min_hxw or options.min_height * options.min_width
