@@ -280,18 +280,31 @@ def _collate(case: dict[str, Any]) -> None:
     for one in case["cases"]:
         shapes = [tuple(shape) for shape in one["shapes"]]
         picked = _picked(shapes, one)
-        assert picked == one["picked"], one
-        batch = [shapes[place] for place in picked]
         grid = Grid(tuple(one["ae_stride"]), tuple(one["patch"]))
-        whole = target(batch, tuple(one["max_frames_height_width"]), group_data=one["group_data"])
-        assert list(grid.padded(whole)) == one["padded"], one
-        padded = pad([torch.ones(1, *shape) for shape in batch], grid.padded(whole))
-        assert [int(clip.sum()) for clip in padded] == [int(np.prod(shape)) for shape in batch]
+        collated = _collated([shapes[place] for place in picked], grid, one)
+        if "error" in one:
+            assert collated is None, f"{one}: refused by the reference"
+            continue
+        assert collated is not None, f"{one}: refused"
+        padded, mask = collated
+        assert picked == one["picked"], one
+        assert list(padded.shape[2:]) == one["padded"], one
+        assert [int(clip.sum()) for clip in padded] == [int(np.prod(shapes[place])) for place in picked]
         assert one["pad_value"] == 0 and padded.min() in (0, 1)
-        mask = latent_mask(batch, grid.padded(whole), grid, group_data=one["group_data"])
         assert list(mask.shape[1:]) == one["mask_shape"], one
         for row, (frames, rows, columns) in zip(mask, one["mask_valid"], strict=True):
             assert row[:frames, :rows, :columns].all() and row.sum() == frames * rows * columns, one
+
+
+def _collated(batch: Sequence[Any], grid: Grid, one: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
+    """Clips of ones and the mask of a batch; None when it is refused."""
+    grouped = one["group_data"]
+    try:
+        size = grid.padded(target(batch, tuple(one["max_frames_height_width"]), group_data=grouped))
+        mask = latent_mask(batch, size, grid, group_data=grouped)
+    except UserError:
+        return None
+    return pad([torch.ones(1, *shape) for shape in batch], size), mask
 
 
 def _picked(shapes: list[tuple[int, ...]], one: dict[str, Any]) -> list[int]:
