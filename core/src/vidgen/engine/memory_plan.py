@@ -33,7 +33,7 @@ from vidgen.rng import Draws
 
 FLOAT = 4  # bytes
 MOMENTS = 2  # float32 numbers that AdamW keeps of each
-MOST_KINDS = 3  # of batches: each takes seconds
+MOST_KINDS = 3  # of batches: each takes a second
 META = torch.device("meta")
 
 

@@ -31,10 +31,10 @@ class Form(NamedTuple):
 
 class Known:
     """Operations that were worked out, for several ledgers, one after the other. forms: of what came out, by the sizes
-    of what went in; None where that is more than new tensors."""
+    of what went in; None where that is more than new tensors. None within: no gradient was asked for."""
 
     def __init__(self) -> None:
-        self.forms: dict[Hashable, tuple[Form, ...] | None] = {}
+        self.forms: dict[Hashable, tuple[Form | None, ...] | None] = {}
         self._kinds: dict[Callable[..., Any], Kind] = {}
 
     def kind(self, func: Callable[..., Any]) -> Kind:
@@ -71,22 +71,24 @@ class MetaLedger(Ledger):
                 self._known.forms[key] = self._forms(result, (args, named))
         return result
 
-    def _made(self, forms: tuple[Form, ...]) -> Tensor | tuple[Tensor, ...]:
-        made = tuple([form.make() for form in forms])
+    def _made(self, forms: tuple[Form | None, ...]) -> Tensor | tuple[Tensor | None, ...] | None:
+        made = tuple([form and form.make() for form in forms])
         for one in made:
-            self._enter(one.untyped_storage())
+            if one is not None:
+                self._enter(one.untyped_storage())
         return made if len(made) > 1 else made[0]
 
-    def _forms(self, result: Any, given: Any) -> tuple[Form, ...] | None:
+    def _forms(self, result: Any, given: Any) -> tuple[Form | None, ...] | None:
         made = result if type(result) is tuple else (result,)
-        if not made or any(type(one) is not Tensor or not one.is_meta for one in made):
+        tensors = [one for one in made if one is not None]
+        if not tensors or any(type(one) is not Tensor or not one.is_meta for one in tensors):
             return None
-        forms = tuple(Form(one.shape, one.stride(), one.dtype) for one in made)
-        sizes = [form.make().untyped_storage().nbytes() for form in forms]
-        whole = sizes == [one.untyped_storage().nbytes() for one in made]
+        forms = tuple(None if one is None else Form(one.shape, one.stride(), one.dtype) for one in made)
+        sizes = [form.make().untyped_storage().nbytes() for form in forms if form]
+        whole = sizes == [one.untyped_storage().nbytes() for one in tensors]
         before = {storage._cdata for storage in self._storages(given)}
-        fresh = {one.untyped_storage()._cdata for one in made} - before
-        return forms if whole and len(fresh) == len(made) else None
+        fresh = {one.untyped_storage()._cdata for one in tensors} - before
+        return forms if whole and len(fresh) == len(tensors) else None
 
 
 def _kind(func: Callable[..., Any]) -> Kind:
