@@ -98,6 +98,36 @@ def test_samples_are_those_of_a_plain_loop(name, config):
         torch.testing.assert_close(flow, plain_loop(name, config, z, 7, 1), rtol=1e-6, atol=1e-6)
 
 
+METHODS = {
+    **dict.fromkeys(("CogVideoXDDIM", "DDIM", "DDPM", "DPMSolverMultistep", "EulerDiscrete"), True),
+    **dict.fromkeys(("DEISMultistep", "HeunDiscrete", "KDPM2AncestralDiscrete", "PNDM"), False),
+}
+"""Methods of Open-Sora-Plan's sampling that can be told how steps are spaced -> whether their betas can be rescaled."""
+SPACED = [
+    (f"{name}Scheduler", {**spacing, **({"rescale_betas_zero_snr": zero_snr} if rescales else {})}, steps)
+    for name, rescales in METHODS.items()
+    for zero_snr in ((True, False) if rescales else (False,))
+    for spacing in (
+        {"prediction_type": "v_prediction", "timestep_spacing": "trailing" if zero_snr else "leading"},
+        {
+            "prediction_type": "v_prediction" if zero_snr else "epsilon",
+            "timestep_spacing": "trailing" if zero_snr else "leading",
+            "beta_schedule": "scaled_linear",
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+        },
+    )
+    for steps in ((4,) if name == "PNDM" else (1, 4))
+]
+
+
+@pytest.mark.parametrize(("name", "config", "steps"), SPACED)
+def test_open_sora_plans_settings_are_those_of_a_plain_loop_for_an_image(name, config, steps):
+    z = noise(0, 1, 2, shape=(2, 1, 3, 2))
+    made = make(name, config).sample(wavy, z, {}, draws=draws(0, 1, 2), steps=steps)
+    torch.testing.assert_close(made, plain_loop(name, config, z, steps, 1), rtol=1e-6, atol=1e-6)
+
+
 def test_times_of_minimax_rise_with_the_data():
     """x0 = x + (1 - t) v with v = data - noise; one step is all the way."""
     point, told = torch.randn(SHAPE), []
