@@ -141,9 +141,20 @@ def test_rectified_flow_is_a_scheduler_of_diffusers(annotated: Path, converted: 
 
 def test_inpainting_draws_its_times_in_shares(annotated: Path, converted: Convert) -> None:
     text = TRAINING.replace("train_t2v_diffusers.py", "train_inpaint.py").replace("OpenSoraT2V", "OpenSoraInpaint")
-    made = converted(text.replace("--sample_rate 1", "--t2v_ratio 0.1 --default_text_ratio 0.5"), "train.sh")
-    assert made.recipe["scheduler"]["timestep_sampling"] == "stratified"
-    assert "--t2v_ratio = 0.1: masks of inpainting" in made.done.err
+    flags = "--t2v_ratio 0.1 --v2v_ratio 0.4 --min_clear_ratio 0.2 --default_text_ratio 0.6"
+    recipe = converted(text.replace("--sample_rate 1", flags), "train.sh").recipe
+    assert recipe["scheduler"]["timestep_sampling"] == "stratified"
+    assert recipe["frame_masks"]["ratios"] == {"t2iv": 0.1, "continuation": 0.4}
+    assert recipe["frame_masks"]["min_clear_ratio"] == 0.2
+    assert [bool(one) for one in recipe["dropped_captions"]] == [False, False, True, True, True]
+
+
+def test_a_file_of_masks_is_named(annotated: Path, converted: Convert) -> None:
+    text = TRAINING.replace("train_t2v_diffusers.py", "train_inpaint.py").replace("OpenSoraT2V", "OpenSoraInpaint")
+    made = converted(text.replace("--sample_rate 1", "--mask_config masks.yaml"), "train.sh")
+    assert made.recipe["frame_masks"]["ratios"] == {"i2v": 5.0, "transition": 4.0, "random_temporal": 1.0}
+    assert made.recipe["dropped_captions"] == [""]
+    assert "write yours of masks.yaml" in made.text
 
 
 SAMPLING = r"""

@@ -34,7 +34,7 @@ def test_sizes_come_from_the_rest_of_the_recipe(fresh: Make) -> None:
     model = fresh("inpaint", out_channels=6, class_dropout_prob=0.3)
     assert (model.latent_channels, model.out_channels, model.text_width, model.caption_dropout) == (3, 6, 7, 0.3)
     assert model.pos_embed_mask[0].proj.weight.shape == (36, 5, 2, 2)
-    assert model.conditioning == {"y", "mask", "valid", "x_mask"}
+    assert model.conditioning == {"y", "mask", "valid", "masked_video", "video_mask"}
     assert fresh().conditioning == {"y", "mask", "valid"}
     assert model.repeated_blocks() == list(model.transformer_blocks)
 

@@ -1,4 +1,4 @@
-"""OpenSoraInpaint_v1_3: what it is shown of a clip, in both forms."""
+"""OpenSoraInpaint_v1_3: what it is shown of a clip."""
 
 from collections.abc import Callable
 
@@ -18,18 +18,10 @@ def test_what_a_new_model_is_shown_has_no_influence(fresh: Make, batch: Batch) -
     assert torch.equal(model(**batch, **shown), t2v(**batch))
 
 
-def test_given_latent_frames_are_shown_among_zeros(lively: Make, batch: Batch) -> None:
-    model, x_mask = lively("inpaint"), torch.tensor([[False, True, True], [True, True, False]])
-    frames = x_mask[:, None, :, None, None]
-    shown = torch.where(frames, torch.zeros(()), batch["x"])
-    explicit = model(**batch, masked_video=shown, video_mask=frames.float().expand(2, 5, 3, 4, 10))
-    assert torch.equal(model(**batch, x_mask=x_mask), explicit)
-
-
-def test_with_neither_form_nothing_is_shown(lively: Make, batch: Batch) -> None:
+def test_without_both_nothing_is_shown(lively: Make, batch: Batch) -> None:
     model = lively("inpaint")
-    assert torch.equal(model(**batch), model(**batch, x_mask=torch.ones(2, 3, dtype=torch.bool)))
-    assert not torch.allclose(model(**batch), model(**batch, x_mask=torch.tensor([[False, True, True]] * 2)), atol=1e-3)
+    nothing = {"masked_video": torch.zeros(2, 3, 3, 4, 10), "video_mask": torch.ones(2, 5, 3, 4, 10)}
+    assert torch.equal(model(**batch), model(**batch, **nothing))
 
 
 def test_frames_of_a_latent_may_differ(lively: Make, batch: Batch) -> None:
@@ -52,7 +44,6 @@ def test_padding_is_shown_to_nobody(lively: Make, batch: Batch) -> None:
     ("given", "message"),
     [
         ({"masked_video": torch.zeros(2, 3, 3, 4, 10)}, "masked_video or video_mask without the other"),
-        ({"x_mask": torch.ones(2, 4, dtype=torch.bool)}, r"x_mask of shape \(2, 4\); it takes \(2, 3\)"),
         (
             {"masked_video": torch.zeros(2, 3, 3, 4, 10), "video_mask": torch.zeros(2, 4, 3, 4, 10)},
             r"video_mask of shape \(2, 4, 3, 4, 10\); it takes \(2, 5, 3, 4, 10\)",

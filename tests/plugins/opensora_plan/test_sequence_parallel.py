@@ -48,7 +48,9 @@ def _padded() -> tuple[nn.Module, dict[str, Tensor]]:
 
 def _inpainted() -> tuple[nn.Module, dict[str, Tensor]]:
     model, batch = _case("inpaint", 6)
-    return recomputed(model), {**batch, "x_mask": torch.tensor([[True, False, True], [False, True, True]])}
+    frames = torch.rand(len(batch["x"]), model.frames, FRAMES, 1, 1, generator=torch.manual_seed(4)) < 0.5
+    to_make = frames.float().expand(-1, -1, -1, *batch["x"].shape[3:])
+    return recomputed(model), {**batch, "masked_video": batch["x"].flip(3), "video_mask": to_make}
 
 
 CASES = {

@@ -33,6 +33,11 @@ class LatentTime:
 
         return cls(num_frames=frames, count=count, stride=vae.stride[0], chunk=vae.chunk)
 
+    @classmethod
+    def of_video(cls, num_frames: int) -> "LatentTime":
+        """For counting in video frames, as if each were a latent one."""
+        return cls(num_frames=num_frames, count=int, stride=1, chunk=1)
+
     @property
     def latents(self) -> int:
         """Latent frames of the clip."""

@@ -4,7 +4,7 @@ A model that has seen clean frames among noised ones can later go on from a pict
 True is a frame that is noised and learned, false a given one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import torch
@@ -37,25 +37,31 @@ def training_mask(ratios: Mapping[str, float], frames: int, draws: Draws) -> Ten
 
     ratios: kind -> probability, of `complete_ratios`. frames: F, latent.
     """
-    return torch.stack([draw_mask(ratios, frames, _Addressed(one)) for one in draws.generators("mask")])
+    return torch.stack([draw_mask(ratios, frames, chances) for chances in addressed(draws)])
 
 
 def draw_mask(ratios: Mapping[str, float], frames: int, chances: Chances) -> Tensor:
     """(F,) bool. The kind's number is drawn even where one frame leaves no choice."""
-    kind = _kind(ratios, chances.fraction())
+    kind = choose(ratios, chances.fraction(), WITHOUT_GIVEN)
     mask = torch.ones(frames, dtype=torch.bool)
     if frames > 1:
         KINDS[kind](mask, chances)
     return mask
 
 
-def _kind(ratios: Mapping[str, float], number: float) -> str:
+def choose(ratios: Mapping[str, float], number: float, otherwise: str) -> str:
+    """The kind that a number, uniform in [0, 1), falls to. otherwise: where the sum is short of 1 by rounding."""
     total = 0.0
     for kind, ratio in ratios.items():
         total += ratio
         if total > number:
             return kind
-    return WITHOUT_GIVEN  # the sum may be short of 1 by rounding
+    return otherwise
+
+
+def addressed(draws: Draws) -> "Iterator[Chances]":
+    """Of each sample, for its mask."""
+    return map(_Addressed, draws.generators("mask"))
 
 
 def _nothing(mask: Tensor, chances: Chances) -> None:

@@ -9,13 +9,13 @@ from vidgen.conditioning.spans import Span, spans
 from vidgen.conditioning.strategy import Given
 
 KEPT, EDITED, GENERATED = "#", "~", "."
-LEGEND = f"{KEPT} kept  {EDITED} edited  {GENERATED} generated; one character a latent frame"
+LEGEND = f"{KEPT} kept  {EDITED} edited  {GENERATED} generated; one character a"
 WIDEST = 100  # frames drawn one by one
 
 
 @frozen
 class Reference:
-    """What stands in the legend for a reference. frames: latent ones."""
+    """What stands in the legend for a reference, which has so many frames."""
 
     name: str
     frames: int
@@ -29,11 +29,12 @@ def timeline(
     align: int | None = None,
     *,
     clip: bool = True,
+    unit: str = "latent frame",
 ) -> str:
-    """A line for each loop with a character for each latent frame, and which references they come from.
+    """A line for each loop with a character for each frame, and which references they come from.
 
-    given: of one sample, in all loops. frames: latent frames of a clip. align, clip: see `spans`. More than 100
-    frames are drawn as runs, such as `5# 115.`.
+    given: of one sample, in all loops. frames: of a clip. align, clip: see `spans`. unit: what a frame is. More than
+    100 frames are drawn as runs, such as `5# 115.`.
 
     Raises: UserError, for frames that are not there.
     """
@@ -42,7 +43,7 @@ def timeline(
     width = len(f"loop {loops - 1}")
     lines = [f"{f'loop {loop}':<{width}}  {_drawn(some, frames)}" for loop, some in enumerate(found)]
     legend = (f"loop {loop}: {_told(span, references)}" for loop, some in enumerate(found) for span in some)
-    return "\n".join([*lines, *(f"{'':<{width}}  {line}" for line in (LEGEND, *legend))])
+    return "\n".join([*lines, *(f"{'':<{width}}  {line}" for line in (f"{LEGEND} {unit}", *legend))])
 
 
 def _drawn(found: Sequence[Span], frames: int) -> str:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from vidgen import weights
 from vidgen.component import InputPath, Selection
+from vidgen.conditioning.frame_masks import blanked, video_mask
+from vidgen.conditioning.latent_time import LatentTime
 from vidgen.engine import media
 from vidgen.engine.batch import Batch
 from vidgen.engine.data import Lookup
@@ -39,10 +41,20 @@ class Encoded:
 
 
 class Encoding:
-    """The encoders of a run. lookup: where features are kept; None works everything out anew."""
+    """The encoders of a run. lookup: where features are kept; None works everything out anew. dropped: texts in place
+    of captions, for models without a null caption of their own."""
 
-    def __init__(self, encoders: Encoders, seed: int, lookup: Lookup | None, *, writes: bool) -> None:
+    def __init__(
+        self,
+        encoders: Encoders,
+        seed: int,
+        lookup: Lookup | None,
+        *,
+        writes: bool,
+        dropped: Sequence[str] = ("",),
+    ) -> None:
         self._encoders, self._seed, self._lookup, self._writes = encoders, seed, lookup, writes
+        self._dropped = list(dropped)
         self._stopwatch = Stopwatch(encoders.device)
 
     def __call__(self, batch: Batch) -> Encoded:
@@ -55,22 +67,43 @@ class Encoding:
                 self._keep(batch, latents, texts)
             return self._joined(latents, texts)
 
-    def without_captions(self, text: Mapping[str, Tensor], dropped: Tensor) -> dict[str, Tensor]:
-        """The encoding of the empty text in place of some captions', for models without a null caption of their own.
+    def without_captions(self, text: Mapping[str, Tensor], dropped: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """Encodings of the texts for dropped captions in place of some captions'.
 
-        text: of a batch, (B, ...) each. dropped: (B,) bool.
+        text: of a batch, (B, ...) each. dropped: (B,) bool. draws: which text (purpose `dropped caption`).
         """
+        which = draws.integers("dropped caption", len(self._dropped), device=dropped.device)
         return {
-            name: torch.where(dropped.view(-1, *[1] * (value.ndim - 1)), self._empty_text[name].to(value), value)
+            name: torch.where(dropped.view(-1, *[1] * (value.ndim - 1)), self._null_texts[name][which].to(value), value)
             for name, value in text.items()
         }
 
     @cached_property
-    def _empty_text(self) -> dict[str, Tensor]:
-        """(1, ...) each; worked out when first asked for."""
+    def _null_texts(self) -> dict[str, Tensor]:
+        """(texts, ...) each, on the device; worked out when first asked for."""
         with torch.no_grad(), self._encoders.parallel.autocast():
-            found: dict[str, Tensor] = self._encoders.text_encoder.encode([""])
-        return found
+            found: dict[str, Tensor] = self._encoders.text_encoder.encode(self._dropped)
+        return {name: value.to(self._encoders.device) for name, value in found.items()}
+
+    @torch.no_grad()
+    def shown(self, batch: Batch, masks: Sequence[Tensor]) -> dict[str, Tensor]:
+        """`masked_video` and `video_mask` of a model that is shown frames beside the noise (see `interfaces.Model`), on
+        the device, with zeros where clips are padded. masks: (F,) bool of each clip, true where a frame is to be made.
+        """
+        encoders, latents, told = self._encoders, dict[int, Tensor](), dict[int, Tensor]()
+        with self._stopwatch, encoders.parallel.autocast():
+            for group in batch.groups:
+                mask = torch.stack([masks[place] for place in group.places]).to(encoders.device)
+                video = media.to_unit(group.video.to(encoders.device, non_blocking=True))
+                x = encoders.vae.encode(blanked(video, mask)).float()
+                time = LatentTime.of(encoders.vae, batch.sizes[group.places[0]])
+                latents |= zip(group.places, x, strict=True)
+                told |= zip(group.places, video_mask(mask, time, (*x.shape[2:],)), strict=True)
+        places = sorted(latents)
+        return {
+            "masked_video": padded([latents[place] for place in places])[0],
+            "video_mask": padded([told[place] for place in places])[0],
+        }
 
     def seconds(self) -> float:
         """Spent here since last asked."""

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from attrs import frozen
 from torch import Tensor
 
 from vidgen.conditioning import conditioning_for, null_conditioning_for, without_padding
-from vidgen.conditioning.latent_time import LatentTime
 from vidgen.conditioning.long_video import carried, dropped_frames, total_frames
-from vidgen.conditioning.placement import place
 from vidgen.conditioning.strategy import Given
 from vidgen.engine.batch import size_numbers
+from vidgen.engine.given import Giving
 from vidgen.engine.parts import Parts
-from vidgen.engine.references import AT_ONCE, References
+from vidgen.engine.references import AT_ONCE
 from vidgen.engine.tasks import Task
 from vidgen.engine.texts import EncodedTexts
 from vidgen.interfaces import Size3, StepCache
@@ -23,38 +23,34 @@ from vidgen.rng import Draws
 
 @frozen(kw_only=True)
 class LongVideo:
-    """How the clips of a long video hang together: each but the first begins with the last `length` latent frames of
-    the one before, edited with ratio `edit`. align: given frames begin at multiples of it; None: of the autoencoder's
-    chunk."""
+    """How the clips of a long video hang together: each but the first begins with the last `length` frames of the one
+    before, in units of `Giving`, edited with ratio `edit`."""
 
     length: int
     edit: float
-    align: int | None
 
 
 @frozen(kw_only=True)
 class Generation:
-    """progress(name, done, total): called after every denoising step. step_cache: None: every step is worked out. clip:
-    given frames that do not fit are left out instead of refused."""
+    """progress(name, done, total): called after every denoising step. step_cache: None: every step is worked out."""
 
     parts: Parts
     texts: EncodedTexts
-    references: References
+    giving: Giving
     long: LongVideo
     progress: Callable[[str, int, int], None]
     step_cache: StepCache | None = None
-    clip: bool = True
 
     def clips(self, tasks: Sequence[Task]) -> Iterator[Tensor]:
         """Decoded video of tasks that are alike, (B, 3, t, H, W) float32 in about [-1, 1], some frames at a time. Of
         the loops after the first, without the frames that repeat the one before."""
         size = tasks[0].size
-        references = [[self.references.latents(name, size[1:]) for name in task.references] for task in tasks]
+        references = [[self.giving.open(name, size) for name in task.references] for task in tasks]
         given = [list(task.given) for task in tasks]
         loops = len(tasks[0].texts)
         for loop in range(loops):
             latents = self._denoised(tasks, loop, references, given)
-            left_out = 0 if loop == 0 else dropped_frames(self.long.length, self.time(size))
+            left_out = 0 if loop == 0 else self._repeated(size)
             end: list[Tensor] = []
             for first, piece in self._decoded(latents, size):
                 end = self._end([*end, piece], size) if loop + 1 < loops else []
@@ -63,53 +59,46 @@ class Generation:
             if loop + 1 < loops:
                 self._carry_on(end, size, references, given, loop + 1)
                 for held, told, task in zip(references, given, tasks, strict=True):
-                    _forget(held, told, loop + 1, len(task.references))
+                    _forget(held, told, loop + 1, len(task.references), self.giving.emptied)
 
     def total_frames(self, size: Size3, loops: int) -> int:
         """Video frames of a sample of `loops` clips."""
-        return (
-            size[0] if loops == 1 else total_frames(size[0], loops, dropped_frames(self.long.length, self.time(size)))
-        )
+        return size[0] if loops == 1 else total_frames(size[0], loops, self._repeated(size))
 
-    def time(self, size: Size3) -> LatentTime:
-        """Which frames are coded together."""
-        return LatentTime.of(self.parts.vae, size)
-
-    def align(self, size: Size3) -> int | None:
-        """What given frames begin at multiples of."""
-        return self.time(size).align if self.long.align is None else self.long.align
+    def _repeated(self, size: Size3) -> int:
+        """Video frames that clips of a long video share."""
+        return dropped_frames(self.long.length, self.giving.time(size))
 
     def _end(self, pieces: list[Tensor], size: Size3) -> list[Tensor]:
         """Of the pieces of a clip, in order, the last ones with the frames that the next clip begins with."""
-        repeated = dropped_frames(self.long.length, self.time(size))
+        repeated = self._repeated(size)
         while sum(piece.shape[2] for piece in pieces[1:]) >= repeated:
             pieces = pieces[1:]
         return pieces
 
     def _carry_on(
-        self, end: Sequence[Tensor], size: Size3, references: list[list[Tensor]], given: list[list[Given]], loop: int
+        self, end: Sequence[Tensor], size: Size3, references: list[list[Any]], given: list[list[Given]], loop: int
     ) -> None:
-        """Give the end of a clip to the next one: the frames that both will show, encoded for themselves."""
-        repeated = dropped_frames(self.long.length, self.time(size))
-        latents = self.references.encode(torch.cat(list(end), dim=2)[:, :, -repeated:])
-        for of_sample, last, told in zip(references, latents, given, strict=True):
+        """Give the end of a clip to the next one: the frames that both will show, for themselves."""
+        ends = self.giving.carry(torch.cat(list(end), dim=2)[:, :, -self._repeated(size) :])
+        for of_sample, last, told in zip(references, ends, given, strict=True):
             of_sample.append(last)
             told.append(carried(loop, len(of_sample), self.long.length, self.long.edit))
 
     @torch.inference_mode()
     def _denoised(
-        self, tasks: Sequence[Task], loop: int, references: list[list[Tensor]], given: list[list[Given]]
+        self, tasks: Sequence[Task], loop: int, references: list[list[Any]], given: list[list[Given]]
     ) -> Tensor:
         parts, size = self.parts, tasks[0].size
         address = [task.address if loop == 0 else (*task.address, loop) for task in tasks]
         draws = Draws([task.seed for task in tasks], address)
         shape = (parts.model.latent_channels, *parts.vae.latent_size(size))
         z = draws.normal("noise", shape)
-        mask = place(z, references, given, loop, self.align(size), clip=self.clip) if any(given) else None
+        entered = self.giving.enter(z, references, given, loop, size)
         sizes = size_numbers([task.size for task in tasks], torch.tensor([task.fps for task in tasks]))
         with parts.parallel.autocast():
             text = self.texts.encode([task.encoded[loop] for task in tasks])
-            known = {key: value.to(parts.device) for key, value in {**text, **sizes}.items()}
+            known = {key: value.to(parts.device) for key, value in {**text, **sizes, **entered.told}.items()}
             conditioning = conditioning_for(parts.model, known)
             negative = [task.negative or "" for task in tasks] if tasks[0].negative is not None else None
             null = null_conditioning_for(parts.model, self.texts, conditioning, negative)
@@ -121,7 +110,7 @@ class Generation:
                     parts.model.encode_text(conditioning),
                     parts.model.encode_text(null) if null else null,
                     draws=draws,
-                    mask=None if mask is None else mask.to(parts.device),
+                    mask=None if entered.mask is None else entered.mask.to(parts.device),
                     progress=self._telling(step_done),
                     sizes={key: known[key] for key in sizes},
                 )
@@ -155,7 +144,7 @@ def _latents(vae: object, frames: int, size: Size3) -> int:
     return vae.latent_size((frames, *size[1:]))[0]  # type: ignore[attr-defined]
 
 
-def _forget(references: list[Tensor], given: Sequence[Given], loop: int, own: int) -> None:
+def _forget(references: list[Any], given: Sequence[Given], loop: int, own: int, emptied: Callable[[Any], Any]) -> None:
     """Give up the memory of ends of clips to which nothing refers from `loop` on; their numbers and lengths stay. own:
     how many references the prompt has itself."""
     asked = {one.reference for one in given if one.loop >= loop}
@@ -163,4 +152,4 @@ def _forget(references: list[Tensor], given: Sequence[Given], loop: int, own: in
         return
     for number in range(own, len(references) - 1):
         if number not in asked:
-            references[number] = references[number].new_zeros(()).expand_as(references[number])
+            references[number] = emptied(references[number])

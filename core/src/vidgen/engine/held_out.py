@@ -3,12 +3,13 @@ that it changes with the weights alone.
 
 Timesteps are spread over the schedule whatever the scheduler is: where it draws them, it is given the quantiles
 (k + u) / K of what it asks for, k = 0..K-1, with one u for each row. So they lie as in training, but evenly. Captions
-are never dropped, and no frames are given.
+are never dropped, and no frames are given in the place of noise; a model that is shown frames beside it is shown the
+same ones every time.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -21,6 +22,7 @@ from vidgen.engine.data import Posts, Reader
 from vidgen.engine.ema import Ema, averaged
 from vidgen.engine.encoding import Encoded, Encoding
 from vidgen.engine.parts import Parts, build_bucketer
+from vidgen.engine.showing import Showing
 from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Bucketer, Context, Dataset, Request
 from vidgen.recipe.schema import HeldOutOptions, TrainRecipe
@@ -106,11 +108,13 @@ class SpreadDraws(Draws):
 
 @frozen
 class Portion:
-    """Clips of one bucket that are measured together, encoded, on the CPU. bucket: place in the list of names."""
+    """Clips of one bucket that are measured together, encoded, on the CPU. bucket: place in the list of names. shown:
+    what the model is shown of them."""
 
     bucket: int
     batch: Batch
     encoded: Encoded
+    shown: Mapping[str, Tensor]
 
 
 class HeldOut:
@@ -129,7 +133,7 @@ class HeldOut:
         ema: Ema | None,
     ) -> None:
         self._parts, self._options, self._ema, self._seed = parts, options, ema, recipe.seed
-        self._dataset, self._batch_size = dataset, recipe.batch_size
+        self._dataset, self._batch_size, self._frame_masks = dataset, recipe.batch_size, recipe.frame_masks
         self._buckets, self._asks = self._in_buckets(bucketer)
 
     def measure(self) -> dict[str, float]:
@@ -172,6 +176,7 @@ class HeldOut:
         sizes = {key: value.to(device) for key, value in portion.batch.numbers().items()}
         text = {key: value.to(device) for key, value in portion.encoded.text.items()}
         told = {"drop_caption": torch.zeros(len(draws), dtype=torch.bool, device=device)}
+        told |= {key: value.to(device) for key, value in portion.shown.items()}
         x, conditioning = portion.encoded.x.to(device), conditioning_for(model, sizes, text, told)
         with self._parts.parallel.autocast():
             found = self._parts.scheduler.training_losses(model, x, conditioning, draws=draws, sizes=sizes)
@@ -184,8 +189,16 @@ class HeldOut:
         share = self._asks[parallel.rank :: parallel.num_ranks]
         reader = Reader(self._dataset, self._seed, None, posts=Posts(0))
         encoding = Encoding(self._parts, self._seed, None, writes=False)
+        showing = Showing(self._parts.model, encoding, self._frame_masks)
         batches = ((bucket, _readable([reader[ask] for ask in asks])) for bucket, asks in share)
-        return [Portion(bucket, *_encoded(batch, encoding)) for bucket, batch in batches if batch is not None]
+        return [self._portion(bucket, batch, encoding, showing) for bucket, batch in batches if batch is not None]
+
+    def _portion(self, bucket: int, batch: Batch, encoding: Encoding, showing: Showing) -> Portion:
+        """Without what is no longer needed."""
+        encoded, draws = encoding(batch), Draws(self._seed, [("held out", row) for row in batch.rows])
+        shown = {key: value.cpu() for key, value in showing(batch, draws).items()}
+        text = {key: value.cpu() for key, value in encoded.text.items()}
+        return Portion(bucket, evolve(batch, groups=()), evolve(encoded, x=encoded.x.cpu(), text=text), shown)
 
     def _in_buckets(self, bucketer: Bucketer) -> tuple[list[str], list[tuple[int, list[Ask]]]]:
         """Names of the buckets that rows are in, and all batches, each of one bucket. Raises: UserError, when no row is
@@ -218,13 +231,6 @@ def _readable(answers: Sequence[Answer]) -> Batch | None:
     for bad in batch.bad:
         LOG.warning("held_out: row %d is not measured: %s", bad.row, bad.error)
     return None if isinstance(batch, Missed) else batch
-
-
-def _encoded(batch: Batch, encoding: Encoding) -> tuple[Batch, Encoded]:
-    """Both without what is no longer needed, on the CPU."""
-    encoded = encoding(batch)
-    text = {key: value.cpu() for key, value in encoded.text.items()}
-    return evolve(batch, groups=()), evolve(encoded, x=encoded.x.cpu(), text=text)
 
 
 def _mean(sums: Tensor) -> float:

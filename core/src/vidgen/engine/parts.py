@@ -143,7 +143,7 @@ def build_bucketer(context: Context, recipe: TrainRecipe, parts: Parts) -> Bucke
 
     Raises: UserError, when its batches hold clips of several sizes and the model takes none such.
     """
-    check_masks(recipe, parts)
+    check_told(recipe, parts)
     bucketer: Bucketer = context.components.build(recipe.bucketer, evolve(context, tokens=partial(tokens, parts)))
     if bucketer.ragged and "valid" not in parts.model.conditioning:
         raise UserError(
@@ -153,12 +153,29 @@ def build_bucketer(context: Context, recipe: TrainRecipe, parts: Parts) -> Bucke
     return bucketer
 
 
-def check_masks(recipe: TrainRecipe, parts: Parts) -> None:
-    """Raises: UserError, when frames are to be given to a model that cannot be told of them."""
-    if recipe.mask_ratios is not None and "x_mask" not in parts.model.conditioning:
+def check_told(recipe: TrainRecipe, parts: Parts) -> None:
+    """Raises: UserError, when a model is to be told what it does not take: of given frames, or of dropped captions."""
+    told, name = parts.model.conditioning, recipe.model.type
+    if recipe.mask_ratios is not None and "x_mask" not in told:
+        other = "say frame_masks instead" if "video_mask" in told else "use a model that does, such as STDiT2 or STDiT3"
         raise UserError(
-            f"mask_ratios: {recipe.model.type} cannot be told which frames are given: it takes no `x_mask`. Use a "
-            "model that does, such as STDiT2 or STDiT3, or leave mask_ratios out."
+            f"mask_ratios: {name} cannot be told which frames are given: it takes no `x_mask`. Leave mask_ratios out, "
+            f"or {other}."
+        )
+    if recipe.frame_masks is not None and "video_mask" not in told:
+        other = "say mask_ratios instead" if "x_mask" in told else "use a model that is, such as OpenSoraInpaint_v1_3"
+        raise UserError(
+            f"frame_masks: {name} is shown no frames beside the noise: it takes no `video_mask`. Leave frame_masks "
+            f"out, or {other}."
+        )
+    if recipe.dropped_captions != [""] and "drop_caption" in told:
+        raise UserError(
+            f"dropped_captions: {name} has a null caption of its own, which dropped captions become: leave it out."
+        )
+    if "video_mask" in told and recipe.features is not None and recipe.features.mode != "off":
+        raise UserError(
+            f"features: {name} is shown frames of its clips, which are drawn anew for every step, so that their pixels "
+            "are needed: leave features out."
         )
 
 

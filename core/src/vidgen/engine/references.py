@@ -26,6 +26,8 @@ class References:
     def __init__(self, encoders: Encoders, *, folders: tuple[Path, ...], limits: Limits | None) -> None:
         self._encoders, self._folders, self._limits = encoders, folders, limits
         self.latents = lru_cache(KEPT)(self._latents)
+        self.frames = lru_cache(KEPT)(self._frames)
+        self.num_frames = lru_cache(KEPT)(self._num_frames)
 
     def check(self, name: str) -> None:
         """Raises: UserError, when there is no such file, or it would have to be downloaded and must not be."""
@@ -40,7 +42,12 @@ class References:
             pieces = read_frames(path, size, self._piece())
             return torch.cat([self.encode(media.to_unit(frames[None]))[0] for frames in pieces], dim=1)
 
-    def num_frames(self, name: str) -> int:
+    def _frames(self, name: str, size: tuple[int, int], start: int, end: int) -> Tensor:
+        """Frames `start` to before `end` at `size`, (3, T, H, W) in [-1, 1] on the CPU. Raises: UserError, RunError."""
+        with self._source(name) as path:
+            return media.to_unit(torch.cat(list(read_frames(path, size, AT_ONCE, start, end)), dim=1))
+
+    def _num_frames(self, name: str) -> int:
         """Video frames of the file; 1 of a picture. Raises: UserError, RunError."""
         with self._source(name) as path:
             return count_frames(path)
@@ -51,6 +58,10 @@ class References:
         encoders = self._encoders
         with encoders.parallel.autocast():
             return encoders.vae.encode(video.to(encoders.device)).float().cpu()
+
+    def encode_in_pieces(self, video: Tensor) -> Tensor:
+        """As `encode`, of what the autoencoder codes independently some frames at a time, which saves memory."""
+        return torch.cat([self.encode(piece) for piece in video.split(self._piece(), dim=2)], dim=2)
 
     def _source(self, name: str) -> AbstractContextManager[Path]:
         self.check(name)

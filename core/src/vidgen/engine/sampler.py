@@ -16,9 +16,10 @@ from vidgen.conditioning.timeline import Reference, timeline
 from vidgen.engine import media
 from vidgen.engine.download import Limits
 from vidgen.engine.generation import Generation, LongVideo
+from vidgen.engine.given import make_giving
 from vidgen.engine.grid import write_grids
-from vidgen.engine.parts import Parts
 from vidgen.engine.marking import check_prompts, refusals
+from vidgen.engine.parts import Parts
 from vidgen.engine.references import References
 from vidgen.engine.refining import refined
 from vidgen.engine.tasks import Task, batches, plan
@@ -45,6 +46,7 @@ class Sampler:
     recipe: SharedRecipe
     recipe_hash: str
     generation: Generation = field(repr=False)
+    references: References = field(repr=False)
     refiner: PromptRefiner | None = None
     made_by: str | None = None
 
@@ -97,15 +99,14 @@ class Sampler:
         tasks = plan(self.options, self.recipe, folder)
         for task in tasks:
             for name in task.references:
-                self.generation.references.check(name)
+                self.references.check(name)
         return [self._conditioned(task) for task in tasks] if self.options.conditions else tasks
 
     def _conditioned(self, task: Task) -> Task:
-        generation = self.generation
-        time, count = generation.time(task.size), generation.references.num_frames
+        time, count = self.generation.giving.time(task.size), self.references.num_frames
         found = translate(self.options.conditions, time, count, task.references)
         for name in found.references:
-            generation.references.check(name)
+            self.references.check(name)
         for note in found.notes:
             LOG.warning("%s", note)
         for number, given in enumerate(found.given):
@@ -115,24 +116,21 @@ class Sampler:
     def check(self, tasks: Sequence[Task]) -> None:
         """Before anything is made. Raises: UserError, when a size cannot be had, clips cannot be joined, or the model
         cannot be given frames."""
+        giving, long = self.generation.giving, self.generation.long
         for task in tasks:
             self.parts.vae.latent_size(task.size)
-            check_long(self.generation.long.length, len(task.texts), self.generation.time(task.size))
-        told = "x_mask" in self.parts.model.conditioning
-        if not told and any(task.given or len(task.texts) > 1 for task in tasks):
-            raise UserError(
-                f"{self.recipe.model.type} cannot be told which frames are given: it takes no `x_mask`. Leave "
-                "references, conditions and loop out, or use a model that does, such as STDiT2 or STDiT3."
-            )
+            check_long(long.length, len(task.texts), giving.time(task.size))
+            giving.check(task.given, len(task.texts), long.edit)
 
     def drawing(self, task: Task) -> str:
-        """Which latent frames of a sample are given, in words and characters. Reads the references' lengths."""
-        time, references = self.generation.time(task.size), self.generation.references
-        named = [Reference(name, time.count_reference(name, references.num_frames(name))) for name in task.references]
-        long, loops = self.generation.long, len(task.texts)
+        """Which frames of a sample are given, in words and characters. Reads the references' lengths."""
+        giving, long, loops = self.generation.giving, self.generation.long, len(task.texts)
+        time, count = giving.time(task.size), self.references.num_frames
+        named = [Reference(name, time.count_reference(name, count(name))) for name in task.references]
         named += [Reference("the clip before", time.latents)] if loops > 1 else []
         given = [*task.given, *(carried(loop, len(named), long.length, long.edit) for loop in range(1, loops))]
-        return timeline(given, named, time.latents, loops, self.generation.align(task.size), clip=self.generation.clip)
+        align = giving.align(task.size)
+        return timeline(given, named, time.latents, loops, align, clip=giving.clip, unit=giving.unit)
 
     def _make(self, tasks: Sequence[Task], made_by: str, stopped: Callable[[], bool]) -> None:
         """Write one batch, piece by piece. Ranks that share its tokens all come to the same; the first one writes."""
@@ -193,14 +191,15 @@ def make_sampler(
     """A sampler of what `options` ask for, which are silent where the recipe speaks."""
     chosen, refiner = options.step_cache, options.prompt_refiner
     folders = (options.prompt_path.parent,) if options.prompt_path else ()
+    references = References(parts, folders=folders, limits=Limits() if options.allow_download else None)
+    clip = options.mask_strategy_format != "v1.1"
     generation = Generation(
         parts=parts,
         texts=EncodedTexts(parts.text_encoder, parts.parallel.autocast),
-        references=References(parts, folders=folders, limits=Limits() if options.allow_download else None),
-        long=LongVideo(length=options.condition_frame_length, edit=options.condition_frame_edit, align=options.align),
+        giving=make_giving(parts, references, model=recipe.model.type, align=options.align, clip=clip),
+        long=LongVideo(length=options.condition_frame_length, edit=options.condition_frame_edit),
         progress=progress,
         step_cache=None if chosen is None else context.components.build(chosen, context),
-        clip=options.mask_strategy_format != "v1.1",
     )
     return Sampler(
         parts=parts,
@@ -208,6 +207,7 @@ def make_sampler(
         recipe=recipe,
         recipe_hash=recipe_hash,
         generation=generation,
+        references=references,
         refiner=None if refiner is None else context.components.build(refiner, context),
     )
 

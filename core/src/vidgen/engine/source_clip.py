@@ -1,6 +1,7 @@
 """Pictures and videos given to a run, at the size it works in: read piece by piece, so that length costs no memory."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -18,16 +19,19 @@ TURNS = {0: 0, 90: 1, 180: 2, 270: 3}  # degrees counter-clockwise, as FFmpeg's 
 Size2 = tuple[int, int]
 
 
-def read_frames(path: Path, size: Size2, piece: int) -> Iterator[Tensor]:
+def read_frames(path: Path, size: Size2, piece: int, start: int = 0, end: int | None = None) -> Iterator[Tensor]:
     """Frames in order, (3, t, *size) uint8 RGB, `piece` at a time and the rest in the last: made upright, scaled until
     they cover `size` (rows, columns), the centre cut out. A picture gives one frame.
+
+    start, end: the first one that is wanted, and the one behind the last.
 
     Raises: RunError, when the file cannot be read or holds no frame.
     """
     waiting: list[Tensor] = []
     empty = True
     try:
-        for picture in still_pictures(path) if path.suffix.lower() in STILLS else video_pictures(path):
+        pictures = still_pictures(path) if path.suffix.lower() in STILLS else video_pictures(path)
+        for picture in islice(pictures, start, end):
             waiting.append(covering(picture, size))
             empty = False
             if len(waiting) == piece:
@@ -37,7 +41,7 @@ def read_frames(path: Path, size: Size2, piece: int) -> Iterator[Tensor]:
         reason = getattr(error, "strerror", None) or error
         raise RunError(f"{path} cannot be read as a picture or video ({reason})") from error
     if empty:
-        raise RunError(f"{path} holds no frame")
+        raise RunError(f"{path} holds no frame{f' {start}' if start else ''}")
     if waiting:
         yield torch.stack(waiting, dim=1)
 

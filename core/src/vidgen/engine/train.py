@@ -46,6 +46,7 @@ from vidgen.engine.parts import (
 from vidgen.engine.recomputation import checkpoint_blocks, policy_of
 from vidgen.engine.saver import Saver
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
+from vidgen.engine.showing import Showing
 from vidgen.engine.training_samples import TrainingSamples
 from vidgen.engine.window import Window
 from vidgen.interfaces import Context, Dataset, Parallel, RunInfo
@@ -135,7 +136,9 @@ class Training:
         self.stream = make_stream(recipe, known, self.dataset, self.parts, self.position)
         self.lookup = make_lookup(recipe, context, self.parts, self.dataset)
         writes = recipe.features is not None and recipe.features.mode == "write-through"
-        self.encoding = Encoding(self.parts, recipe.seed, self.lookup, writes=writes)
+        dropped = recipe.dropped_captions
+        self.encoding = Encoding(self.parts, recipe.seed, self.lookup, writes=writes, dropped=dropped)
+        self.showing = Showing(self.model, self.encoding, recipe.frame_masks)
         self.last_step = recipe.max_steps or self._steps_of_all_epochs()
         self.held_out = make_held_out(recipe, known, self.parts, self.dataset, self.ema)
 
@@ -191,8 +194,9 @@ class Training:
         encoded = self.encoding(batch)
         dropped, text = draws.uniform("drop caption", device=device) < self.model.caption_dropout, encoded.text
         if self._drops_texts:
-            text = self.encoding.without_captions(text, dropped)
+            text = self.encoding.without_captions(text, dropped, draws)
         told = {"drop_caption": dropped, **({} if encoded.valid is None else {"valid": encoded.valid})}
+        told |= self.showing(batch, draws)
         conditioning = conditioning_for(self.model, sizes, text, told)
         mask = self._given_frames(batch, draws, encoded.x)
         # Layers that draw for themselves (dropout, drop path) do so from the global generator: address that, too.
@@ -204,7 +208,7 @@ class Training:
 
     @property
     def _drops_texts(self) -> bool:
-        """Whether the model has no null caption, and learns what the empty text is instead."""
+        """Whether the model has no null caption, and learns what texts without a caption are instead."""
         return self.model.caption_dropout > 0 and "drop_caption" not in self.model.conditioning
 
     def _given_frames(self, batch: Batch, draws: Draws, x: Tensor) -> Tensor | None:

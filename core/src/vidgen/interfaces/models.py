@@ -24,7 +24,11 @@ class Model(Protocol):
     patch_size: latent (frames, rows, columns) per token.
     text_width: D of y; 0 where y are class numbers (B,), or the model takes none.
     conditioning: the keyword arguments `forward` takes, of: `y` (B, N, D) caption features; `mask` (B, N), 1 where a
-        caption token counts, else 0; `x_mask` (B, T) bool, true where a latent frame carries noise; `drop_caption` (B,)
+        caption token counts, else 0; `x_mask` (B, T) bool, true where a latent frame carries noise, false where x is
+        the given one itself; `masked_video` (B, C, T, H, W) latents of the clip with all frames grey but those it is
+        shown, and with it `video_mask` (B, S, T, H, W) float, 1 where a frame is to be made, 0 where it is shown, of
+        the S = `Autoencoder.stride[0]` video frames in each latent one: in place of `x_mask`, where frames are given
+        beside x, all of which carries noise; `drop_caption` (B,)
         bool, true where the caption is to be replaced by the null caption; `valid` (B, T, H, W) bool on the CPU, where
         sizes can be read without waiting for a device, true where a latent belongs to the clip, false where it pads a
         batch of clips of different sizes (each clip begins at the origin of every axis; results at the padding mean

@@ -80,14 +80,17 @@ class SampleOptions:
         validator=AT_LEAST_ONE,
     )
     condition_frame_length: int = option(
-        5, "Latent frames that a clip takes over from the one before.", validator=AT_LEAST_ONE
+        5,
+        "Latent frames that a clip takes over from the one before; video frames, of models that are shown frames "
+        "beside the noise.",
+        validator=AT_LEAST_ONE,
     )
     condition_frame_edit: float = option(
         0.0, "How much those are changed: 0 keeps them, 1 makes them anew.", validator=UP_TO_ONE
     )
     align: int | None = option(
         None,
-        "Given frames begin at multiples of so many latent ones; null: of what the autoencoder codes together.",
+        "Given frames begin at multiples of so many; null: of the latent ones that the autoencoder codes together.",
         validator=OPTIONAL_COUNT,
     )
     aes: float | None = option(None, "Aesthetic score that is added to every prompt, about 4 to 7.", validator=finite)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from attrs import field, frozen, validators
 
 from vidgen.component import InputPath, Selection, option, section, sections
+from vidgen.conditioning.frame_mask_options import FrameMaskOptions
 from vidgen.errors import Problem, RecipeError, RunError
 from vidgen.recipe.checks import (
     AT_LEAST_ONE,
@@ -193,6 +194,17 @@ class TrainRecipe(SharedRecipe, ReadingOptions):
         "How often which latent frames of a clip are given instead of learned, such as {image_head: 0.1}: see "
         "docs/conditioning.md; null never.",
         validator=validators.optional(ratios),
+    )
+    frame_masks: FrameMaskOptions | None = option(
+        None,
+        "For models that are shown frames beside the noise, such as OpenSoraInpaint_v1_3: how often which ones; null: "
+        "never any.",
+    )
+    dropped_captions: list[str] = option(
+        [""],
+        "Of models without a null caption of their own: the texts that a caption is replaced by where it is dropped, "
+        "each as often.",
+        validator=validators.min_len(1),
     )
     features: FeatureOptions | None = option(None, "Where latents and text features are kept; null: nowhere.")
     trainable: list[str] | None = option(

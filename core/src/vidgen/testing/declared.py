@@ -8,7 +8,10 @@ import torch
 from vidgen.testing.subject import Subject
 
 MODULES = ("model", "text_encoder", "autoencoder")
-CONDITIONING = frozenset({"y", "mask", "x_mask", "drop_caption", "valid", "fps", "height", "width", "num_frames", "ar"})
+CONDITIONING = frozenset(
+    {"y", "mask", "x_mask", "masked_video", "video_mask", "drop_caption", "valid"}
+    | {"fps", "height", "width", "num_frames", "ar"}
+)
 Rule = tuple[str, Callable[[Any], bool]]
 
 COUNT: Rule = ("a whole number above 0", lambda value: type(value) is int and value > 0)

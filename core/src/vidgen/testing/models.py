@@ -17,6 +17,7 @@ from vidgen.testing.subject import ROWS, Subject, alike, devices, seeded, steady
 from vidgen.testing.tiny import boxes, draws_of, tiny_clips, tiny_model_inputs
 
 Inputs = tuple[Tensor, Tensor, dict[str, Tensor]]
+SHOWN = ("masked_video", "video_mask")  # as large as x
 
 
 def _predicts(subject: Subject) -> Iterator[str]:
@@ -139,7 +140,8 @@ def _padded(inputs: Inputs, clips: Sequence[Size3], behind: float) -> Inputs:
     x, t, conditioning = inputs
     _, _, frames, rows, columns = x.shape
     valid = boxes(clips, (frames, rows, columns))
-    return torch.where(valid[:, None], x, behind), t, {**conditioning, "valid": valid}
+    shown = {key: torch.where(valid[:, None], conditioning[key], behind) for key in SHOWN if key in conditioning}
+    return torch.where(valid[:, None], x, behind), t, {**conditioning, **shown, "valid": valid}
 
 
 def _cut(inputs: Inputs, row: int, size: Size3) -> Inputs:
@@ -148,7 +150,9 @@ def _cut(inputs: Inputs, row: int, size: Size3) -> Inputs:
     one = {key: value[row : row + 1] for key, value in conditioning.items()}
     if "x_mask" in one:
         one["x_mask"] = one["x_mask"][:, : size[0]]
-    return x[(slice(row, row + 1), slice(None), *map(slice, size))], t[row : row + 1], one
+    inside = (slice(None), slice(None), *map(slice, size))
+    one |= {key: one[key][inside] for key in SHOWN if key in one}
+    return x[row : row + 1][inside], t[row : row + 1], one
 
 
 def _attends(subject: Subject) -> Iterator[str]:

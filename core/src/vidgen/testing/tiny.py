@@ -38,13 +38,16 @@ def tiny_model_inputs(
     number alone. Captions have 1 token and more; that of row 1 is dropped; row 2 has all frames but one given. All have
     one size: `valid` is left out."""
     context = context or tiny_context()
-    assert context.latent_size and context.text_width and context.text_length
+    assert context.latent_size and context.latent_stride and context.text_width and context.text_length
     draws, numbers = draws_of(rows), torch.tensor(rows)
     frames, tokens = torch.arange(context.latent_size[0]), torch.arange(context.text_length)
+    to_make = draws.uniform("video_mask", (context.latent_stride[0], context.latent_size[0], 1, 1)) < 0.5
     known = {
         "y": draws.normal("y", (context.text_length, context.text_width)),
         "mask": (tokens <= 2 * numbers[:, None]).long(),
         "x_mask": (frames == 0) | (numbers[:, None] != 2),
+        "masked_video": draws.normal("masked_video", (model.latent_channels, *context.latent_size)),
+        "video_mask": to_make.float().expand(-1, -1, -1, *context.latent_size[1:]),
         "drop_caption": numbers == 1,
         **tiny_sizes(context, len(rows)),
     }

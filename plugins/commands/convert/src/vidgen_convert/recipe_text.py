@@ -14,7 +14,18 @@ ORDER = (
     *("job", "seed", "outputs", "max_steps", "epochs", "batch_size", "accumulation_steps", "num_workers", "dtype"),
     *("num_frames", "image_size", "resolution", "aspect_ratio", "frame_interval", "fps", "save_fps"),
     *("dataset", "bucketer", "features", "vae", "text_encoder", "model", "scheduler", "search", "parallel"),
-    *("grad_checkpoint", "mask_ratios", "optimizer", "ema", "log", "checkpoint", "resume", "trackers"),
+    *(
+        "grad_checkpoint",
+        "mask_ratios",
+        "frame_masks",
+        "dropped_captions",
+        "optimizer",
+        "ema",
+        "log",
+        "checkpoint",
+        "resume",
+        "trackers",
+    ),
     *("prompts", "prompt_path", "negative_prompt", "reference_path", "mask_strategy"),
 )
 """Keys in the order of reading; others follow."""

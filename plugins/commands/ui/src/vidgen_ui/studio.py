@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 from vidgen import aspect
+from vidgen.engine.given import takes_given_frames
 from vidgen.engine.parts import model_context, shared_context
 from vidgen.engine.sample import loaded_parts, settings_hash
 from vidgen.engine.sampler import Sampler, make_sampler
@@ -51,7 +52,7 @@ class Studio:
         return {
             "model": options.model.type,
             "weights": str(options.checkpoint or ""),
-            "takes_references": "x_mask" in self._parts.model.conditioning,
+            "takes_references": takes_given_frames(self._parts.model),
             "largest_file": LARGEST,
             "resolutions": aspect.resolution_names(),
             "aspect_ratios": aspect.aspect_ratio_names(),

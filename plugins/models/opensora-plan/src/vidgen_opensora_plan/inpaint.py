@@ -24,7 +24,7 @@ class OpenSoraInpaint(Transformer):
     """The network; see `vidgen.interfaces.Model`. Made by `build`, which also gives it its start values: at first, what
     it is shown has no influence."""
 
-    conditioning = frozenset({"y", "mask", "x_mask", "valid"})
+    conditioning = frozenset({"y", "mask", "masked_video", "video_mask", "valid"})
     published = "OpenSoraInpaint_v1_3"
 
     def __init__(self, options: InpaintOptions, widths: Widths, frames: int) -> None:
@@ -41,7 +41,6 @@ class OpenSoraInpaint(Transformer):
         timestep: Tensor,
         y: Tensor | None = None,
         mask: Tensor | None = None,
-        x_mask: Tensor | None = None,
         valid: Tensor | None = None,
         attention_mask: Tensor | None = None,
         text: Tensor | None = None,
@@ -51,16 +50,14 @@ class OpenSoraInpaint(Transformer):
         """Predict noise, velocity or the like.
 
         As `OpenSoraT2V`, and what is shown. masked_video: (B, C, T, H, W), latents of the clip with its other frames
-        blank, and video_mask: (B, S, T, H, W), 1 where pixels are to be made, 0 where they are shown, of the S video
-        frames in each latent frame; so the published weights were trained, see `vidgen_opensora_plan.frame_masks`.
-        x_mask: instead, (B, T) bool, false where the latent frame x already is the given one: those are shown, between
-        latents of zero. With neither nothing is shown.
+        grey, and video_mask: (B, S, T, H, W), 1 where pixels are to be made, 0 where they are shown, of the S video
+        frames in each latent frame. Without them nothing is shown, between latents of zero.
         Raises: UserError, when shapes do not fit the model.
         """
         checks.check_latents(x, timestep, channels=self.latent_channels, size=(*x.shape[2:],))
         layout = layout_of(x, valid, attention_mask, self.side, self.tokens)
         caption = self.text(y, mask, text, clips=len(x))
-        shown, to_make = self._shown(x, x_mask, masked_video, video_mask)
+        shown, to_make = self._shown(x, masked_video, video_mask)
         h = self.pos_embed(self.entered(x, valid, layout))
         h = h + self.pos_embed_masked_hidden_states(self.entered(shown, valid, layout))
         h = h + self.pos_embed_mask(self.entered(to_make, valid, layout))
@@ -76,9 +73,7 @@ class OpenSoraInpaint(Transformer):
             return zero
         return super().start_value(name, value)
 
-    def _shown(
-        self, x: Tensor, x_mask: Tensor | None, masked_video: Tensor | None, video_mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def _shown(self, x: Tensor, masked_video: Tensor | None, video_mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Latents of what is shown, and the mask of what is to be made."""
         clips, _, frames, rows, columns = x.shape
         of_mask = (clips, self.frames, frames, rows, columns)
@@ -88,11 +83,7 @@ class OpenSoraInpaint(Transformer):
             return masked_video, video_mask
         if masked_video is not None or video_mask is not None:
             raise UserError("the model got masked_video or video_mask without the other: give both, or neither")
-        if x_mask is None:
-            x_mask = torch.ones(clips, frames, dtype=torch.bool, device=x.device)
-        checks.check_shape(x_mask, (clips, frames), name="x_mask")
-        to_make = x_mask[:, None, :, None, None]
-        return torch.where(to_make, 0, x), to_make.to(x.dtype).expand(of_mask)
+        return torch.zeros_like(x), x.new_ones(of_mask)
 
 
 def build(options: InpaintOptions, context: Context) -> OpenSoraInpaint:

@@ -50,7 +50,7 @@ SAMPLING: Flags = {
     "--mask_type": Flag(none(GIVEN_FRAMES)),
     "--crop_for_hw": Flag(none("pictures are scaled until they cover the clip, and the centre is cut out"), None),
     "--max_hxw": Flag(none("say image_size"), int),
-    "--noise_strength": Flag(none("`edit` of a condition says how much is made anew"), float),
+    "--noise_strength": Flag(none("frames are shown as they are"), float),
 }
 
 DEFAULTS: Mapping[str, Any] = {

@@ -9,7 +9,7 @@ from vidgen_convert.script.flags import Flag, Flags
 CACHE = "set HF_HOME=FOLDER in the environment"
 PRODIGY = "AdamW is the optimizer; name its lr, betas, eps and weight_decay"
 IMAGES = "images and videos are told apart by their files"
-OWN_MASKS = "masks of inpainting are drawn as the recipe's mask_ratios say: see docs/conditioning.md"
+SHARES = {"t2v": "t2iv", "i2v": "i2v", "transition": "transition", "v2v": "continuation", "clear_video": "clear"}
 VALIDATION = step("sample", "a section with prompts, `every` and the scheduler's own steps and scale")
 
 
@@ -130,12 +130,10 @@ OPTIMIZATION: Flags = {
 }
 
 INPAINTING: Flags = {
-    "--mask_config": Flag(none(OWN_MASKS)),
-    **{
-        f"--{name}_ratio": Flag(none(OWN_MASKS), float)
-        for name in ("t2v", "i2v", "transition", "v2v", "clear_video", "min_clear", "max_clear")
-    },
-    "--default_text_ratio": Flag(none("captions are dropped as often as model.class_dropout_prob says"), float),
+    "--mask_config": Flag(step("frame_masks", "the published ratios are taken")),
+    **{f"--{name}_ratio": Flag(to(f"frame_masks.ratios.{kind}"), float) for name, kind in SHARES.items()},
+    **_same("frame_masks.", "min_clear_ratio", "max_clear_ratio", read=float),
+    "--default_text_ratio": Flag(step("dropped_captions", "the empty text, and a sentence that fits any video"), float),
 }
 
 TRAINING: Flags = {**DATA, **NETWORKS, **DIFFUSION, **RUN, **OPTIMIZATION, **INPAINTING}

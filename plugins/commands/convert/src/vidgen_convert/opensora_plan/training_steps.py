@@ -1,6 +1,7 @@
 """From flags of Open-Sora-Plan's training to `job: train`."""
 
 from collections.abc import Mapping
+from math import gcd
 from typing import Any
 
 from vidgen_convert.draft import Draft
@@ -20,6 +21,8 @@ DECAYS = {**DECAYS, "cosine": "cosine"}
 LOGIT_NORMAL = "logit_normal"
 WEIGHTINGS = ("sigma_sqrt", "cosmap")
 ENGINES = ("zero3", "zero2", "ddp")
+MASK_CONFIG: Mapping[str, float] = {"i2v": 5.0, "transition": 4.0, "random_temporal": 1.0}
+DEFAULT_TEXT = "The video showcases a scene with coherent and clear visuals."
 
 
 def finish_training(settings: Settings, launcher: Settings, draft: Draft, *, processes: int, inpaints: bool) -> None:
@@ -36,6 +39,8 @@ def finish_training(settings: Settings, launcher: Settings, draft: Draft, *, pro
     _choose_length(settings, draft)
     _report(settings, draft)
     _share(settings, launcher, draft, processes)
+    if inpaints:
+        _show_frames(settings, draft)
     if draft.get("checkpoint.keep") is None:
         draft.put("checkpoint.keep", None, "null keeps all, as Open-Sora-Plan does")
     if draft.get("model.sparse1d") is False:
@@ -126,6 +131,16 @@ def _optimize(settings: Settings, draft: Draft) -> None:
         draft.put("ema.decay", settings.value("--ema_decay"))
     else:
         draft.put("ema", None, "the script has no --use_ema")
+
+
+def _show_frames(settings: Settings, draft: Draft) -> None:
+    if settings.value("--mask_config") and draft.get("frame_masks.ratios") is None:
+        note = f"those of the published file; write yours of {settings.value('--mask_config')}"
+        draft.put("frame_masks.ratios", dict(MASK_CONFIG), note)
+    tenths = round(10 * settings.value("--default_text_ratio", 0.0))
+    if tenths:
+        unit = gcd(tenths, 10)
+        draft.put("dropped_captions", [""] * ((10 - tenths) // unit) + [DEFAULT_TEXT] * (tenths // unit))
 
 
 def _choose_length(settings: Settings, draft: Draft) -> None:
