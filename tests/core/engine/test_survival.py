@@ -6,19 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from filelock import FileLock
+from launched import SOON, ranks_of, wait_until
 from parallel_run import WIDE, numbers_in
 from tiny_run import RECIPE, merged, wait_for
 from vidgen import runfolder
-
-SOON = 45  # seconds: far below any timeout of torch, far above what a busy machine takes
 
 
 def start(folder: Path, changes: dict[str, Any], *command: str, **environment: str) -> subprocess.Popen[str]:
@@ -34,25 +31,6 @@ def start(folder: Path, changes: dict[str, Any], *command: str, **environment: s
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )
-
-
-def ranks_of(launcher: subprocess.Popen[str]) -> dict[int, int]:
-    """Rank -> process, of those that a launcher started."""
-    found = {}
-    for children in Path(f"/proc/{launcher.pid}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
-            settings = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-            found.update({int(one[5:]): child for one in settings if one.startswith(b"RANK=")})
-    return found
-
-
-def wait_until(so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Until something is so of a running process."""
-    deadline = time.monotonic() + 2 * SOON
-    while not so():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def stands(process: int) -> bool:

@@ -115,7 +115,8 @@ def test_no_step_waits_for_the_device(recipe_of: Callable[..., Any], tmp_path: P
     recipe = recipe_of(discriminator=game, use_z_rec_loss=True, ema={"decay": 0.9})
     context = Context(registry=recipe.registry, recipe=recipe.plain())
     job = TrainAutoencoderJob(recipe.job.options, context)
-    training = AutoencoderTraining(job.recipe, job.context, None)
+    parallel = Single(torch.device("cpu"), torch.float32)
+    training = AutoencoderTraining(job.recipe, job.context, None, parallel)
     feed = Feed(
         training.dataset, training.stream, job.recipe, seed=0, outputs=tmp_path, device=training.parallel.device
     )

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 from vidgen.errors import UserError
+from vidgen.mesh import World
+
+from vidgen_train_autoencoder.care import over_ranks
 
 LARGEST_WEIGHT = 1e4
 TINY = 1e-4
@@ -26,7 +29,8 @@ class AdversarialLoss:
     """What the autoencoder loses to the discriminator.
 
     discriminator_factor: null or 0 switches it off. discriminator_start: the first step, counted from 0, in which it
-    counts. generator_factor: beside the adaptive weight. generator_loss_type: hinge or non-saturating.
+    counts. generator_factor: beside the adaptive weight. generator_loss_type: hinge or non-saturating. world: ranks
+    over which the gradients that are compared are averaged; None: there is one.
     Raises: UserError for another type; Open-Sora accepts `vanilla`, but has no formula for it.
     """
 
@@ -36,9 +40,10 @@ class AdversarialLoss:
         discriminator_start: int = 50001,
         generator_factor: float = 0.5,
         generator_loss_type: str = "non-saturating",
+        world: World | None = None,
     ) -> None:
         self.discriminator_factor, self.discriminator_start = discriminator_factor, discriminator_start
-        self.generator_factor = generator_factor
+        self.generator_factor, self._world = generator_factor, world or World()
         self._loss = GENERATOR[_known("generator_loss_type", generator_loss_type, tuple(GENERATOR))]
 
     def __call__(
@@ -52,7 +57,7 @@ class AdversarialLoss:
         graded = nll_loss.requires_grad and loss.requires_grad
         if factor == 0 or not (graded or is_training):
             return torch.zeros_like(loss)
-        return adaptive_weight(nll_loss, loss, last_layer) * self.generator_factor * factor * loss
+        return adaptive_weight(nll_loss, loss, last_layer, self._world) * self.generator_factor * factor * loss
 
 
 class DiscriminatorTerms(NamedTuple):
@@ -65,7 +70,8 @@ class DiscriminatorTerms(NamedTuple):
 
 class DiscriminatorLoss:
     """What the discriminator loses. lecam_loss_weight, gradient_penalty_loss_weight: null or 0 leaves them out; neither
-    waits for discriminator_start. Raises: UserError for an unknown type."""
+    waits for discriminator_start. world: ranks over which LeCam takes the mean of logits; None: there is one.
+    Raises: UserError for an unknown type."""
 
     def __init__(
         self,
@@ -74,7 +80,9 @@ class DiscriminatorLoss:
         discriminator_loss_type: str = "non-saturating",
         lecam_loss_weight: float | None = None,
         gradient_penalty_loss_weight: float | None = None,
+        world: World | None = None,
     ) -> None:
+        self._world = world or World()
         self.discriminator_factor, self.discriminator_start = discriminator_factor, discriminator_start
         self.kind = _known("discriminator_loss_type", discriminator_loss_type, DISCRIMINATOR)
         self.lecam_loss_weight = lecam_loss_weight or 0.0
@@ -97,7 +105,8 @@ class DiscriminatorLoss:
         if self.lecam_loss_weight > 0:
             assert real_logits is not None and fake_logits is not None
             assert lecam_ema_real is not None and lecam_ema_fake is not None, "LeCam needs both averages"
-            lecam = self.lecam_loss_weight * lecam_loss(real_logits, fake_logits, lecam_ema_real, lecam_ema_fake)
+            real, fake = (over_ranks(self._world, logits.mean()) for logits in (real_logits, fake_logits))
+            lecam = self.lecam_loss_weight * lecam_loss(real, fake, lecam_ema_real, lecam_ema_fake)
         if self.gradient_penalty_loss_weight > 0:
             assert real_logits is not None and real_video is not None, "the penalty needs the real video"
             penalty = self.gradient_penalty_loss_weight * gradient_penalty(real_video, real_logits)
@@ -113,17 +122,21 @@ class DiscriminatorLoss:
 
 
 class LecamEma:
-    """Running means of a discriminator's logits on real and on reconstructed input, on their device; 0 at the start."""
+    """Running means of a discriminator's logits on real and on reconstructed input, on their device; 0 at the start.
 
-    def __init__(self, device: torch.device, decay: float = 0.999) -> None:
-        self.decay = decay
+    world: ranks over which means are taken; None: there is one."""
+
+    def __init__(self, device: torch.device, decay: float = 0.999, world: World | None = None) -> None:
+        self.decay, self._world = decay, world or World()
         self.real = self.fake = torch.zeros((), device=device)
 
     @torch.no_grad()
     def update(self, real_logits: Tensor, fake_logits: Tensor) -> None:
         """average = decay * average + (1 - decay) * mean."""
-        self.real = self.decay * self.real + (1 - self.decay) * real_logits.float().mean()
-        self.fake = self.decay * self.fake + (1 - self.decay) * fake_logits.float().mean()
+        means = torch.stack([logits.float().mean() for logits in (real_logits, fake_logits)])
+        real, fake = self._world.mean(means)
+        self.real = self.decay * self.real + (1 - self.decay) * real
+        self.fake = self.decay * self.fake + (1 - self.decay) * fake
 
     def state_dict(self) -> dict[str, float]:
         """Plain numbers; float32 values survive JSON exactly."""
@@ -134,10 +147,12 @@ class LecamEma:
         self.real, self.fake = (torch.tensor(state[name], device=self.real.device) for name in ("real", "fake"))
 
 
-def adaptive_weight(nll_loss: Tensor, generator_loss: Tensor, last_layer: Tensor) -> Tensor:
-    """How much larger the gradient of the error is at the last layer, 0 to 10,000; a constant to the gradient."""
-    (error,) = torch.autograd.grad(nll_loss, last_layer, retain_graph=True)
-    (game,) = torch.autograd.grad(generator_loss, last_layer, retain_graph=True)
+def adaptive_weight(nll_loss: Tensor, generator_loss: Tensor, last_layer: Tensor, world: World | None = None) -> Tensor:
+    """How much larger the gradient of the error is at the last layer, 0 to 10,000; a constant to the gradient. world:
+    ranks over which both gradients are averaged before their lengths are taken."""
+    losses = nll_loss, generator_loss
+    found = [torch.autograd.grad(loss, last_layer, retain_graph=True)[0].float() for loss in losses]
+    error, game = (world or World()).mean(torch.stack(found))
     return (error.norm() / (game.norm() + TINY)).clamp(0.0, LARGEST_WEIGHT).detach()
 
 

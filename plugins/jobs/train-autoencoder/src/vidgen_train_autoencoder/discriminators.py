@@ -4,9 +4,30 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
 LARGEST_FACTOR = 8  # of ndf, the width of the last layers
 SLOPE = 0.2
+
+
+class _Float32:
+    """A batch norm with weights in float32, like its statistics, also where an engine hands them out in fewer bits."""
+
+    def forward(self: Any, input: Tensor) -> Tensor:
+        if self.training:
+            self.num_batches_tracked.add_(1)
+        weight, bias = self.weight.float(), self.bias.float()
+        return batch_norm(
+            input, self.running_mean, self.running_var, weight, bias, self.training, self.momentum, self.eps
+        )
+
+
+class Norm2d(_Float32, nn.BatchNorm2d):
+    """For pictures."""
+
+
+class Norm3d(_Float32, nn.BatchNorm3d):
+    """For clips."""
 
 
 class NLayerDiscriminator(nn.Module):
@@ -17,7 +38,7 @@ class NLayerDiscriminator(nn.Module):
 
     def __init__(self, input_nc: int = 3, ndf: int = 64, n_layers: int = 3) -> None:
         super().__init__()
-        self.main = _layers((nn.Conv2d, nn.BatchNorm2d), (input_nc, ndf, n_layers), middle=(2, 2))
+        self.main = _layers((nn.Conv2d, Norm2d), (input_nc, ndf, n_layers), middle=(2, 2))
 
     def forward(self, input: Tensor) -> Tensor:
         """See the class."""
@@ -32,7 +53,7 @@ class NLayerDiscriminator3D(nn.Module):
 
     def __init__(self, input_nc: int = 3, ndf: int = 64, n_layers: int = 3) -> None:
         super().__init__()
-        self.main = _layers((nn.Conv3d, nn.BatchNorm3d), (input_nc, ndf, n_layers), middle=(1, 2, 2))
+        self.main = _layers((nn.Conv3d, Norm3d), (input_nc, ndf, n_layers), middle=(1, 2, 2))
 
     def forward(self, input: Tensor) -> Tensor:
         """See the class."""

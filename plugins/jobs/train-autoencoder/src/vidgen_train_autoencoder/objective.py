@@ -1,9 +1,8 @@
 """What the autoencoder learns from in one step: Open-Sora 1.2's sum of losses."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from attrs import frozen
 from torch import Tensor
 from vidgen.interfaces import Parallel
 from vidgen.rng import Draws
@@ -14,8 +13,7 @@ from vidgen_train_autoencoder.recipe import TrainAutoencoderRecipe
 from vidgen_train_autoencoder.reconstruction import VAELoss
 
 
-@frozen(kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """Of one step.
 
     total: the scalar to be minimised. numbers: `loss`, which is the total without the game against the discriminator,
@@ -59,7 +57,7 @@ class Objective:
         told = {"loss": error, **terms} | ({"adversarial": adversarial} if self.critic is not None else {})
         told["l1"] = (video - rebuilt).abs().mean()
         numbers = {name: value.detach() for name, value in told.items()}
-        return Outcome(total=error + adversarial, numbers=numbers, rebuilt=rebuilt.detach())
+        return Outcome(error + adversarial, numbers, rebuilt.detach())
 
     def _latent_terms(self, parts: Any, x_z: Tensor) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}

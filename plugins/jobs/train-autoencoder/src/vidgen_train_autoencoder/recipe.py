@@ -86,6 +86,11 @@ class TrainAutoencoderRecipe(ReadingOptions):
     image_size: tuple[int, int] | None = option(None, "Rows and columns in pixels.", validator=OPTIONAL_SIZE)
     frame_interval: int = option(1, "Take every n-th frame of a clip.", validator=AT_LEAST_ONE)
     resume: str | None = option(None, "`latest` (of this run's folder, if any), or a checkpoint's or run's folder.")
+    step_timeout: float | None = option(
+        1800.0,
+        "Seconds after which several ranks end a step that does not, and say which of them holds it up; null waits.",
+        validator=validators.optional(POSITIVE),
+    )
     max_loss_ratio: float | None = option(
         100.0,
         "Stop when the loss exceeds this many times its running mean; null never.",

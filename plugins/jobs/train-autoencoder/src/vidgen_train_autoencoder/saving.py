@@ -6,24 +6,58 @@ discriminator, whenever a run is killed.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vidgen import runfolder
 from vidgen.engine import checkpoint
 from vidgen.engine.checkpoint import Saved
+from vidgen.engine.saver import Saver
 from vidgen.errors import UserError
+from vidgen.mesh import World
+from vidgen.recipe.schema import CheckpointOptions
 
 FOLDER = "discriminator"
 
 
-def save(outputs: Path, saved: Saved, critic: Saved | None, state: Mapping[str, Any], keep: int | None) -> Path:
-    """Write a checkpoint and delete all but the newest `keep`. Returns its folder. Raises: RunError, with every earlier
-    one intact."""
-    if critic is not None:
-        checkpoint.save(outputs / FOLDER, critic, state, None if keep is None else keep + 1)
-    return checkpoint.save(outputs, saved, state, keep)
+class Savers:
+    """Of both networks, by all ranks together. done: told of every checkpoint that is complete.
+
+    The discriminator is written at once; the autoencoder may follow in the background.
+    """
+
+    def __init__(
+        self,
+        outputs: Path,
+        world: World,
+        options: CheckpointOptions,
+        *,
+        discriminates: bool,
+        done: Callable[[Path, int], None],
+    ) -> None:
+        keep = options.keep
+        self._main = Saver(outputs, world, keep=keep, background=options.background, done=done)
+        more, folder = None if keep is None else keep + 1, outputs / FOLDER
+        self._critic = (
+            Saver(folder, world, keep=more, background=False, done=lambda *_: None) if discriminates else None
+        )
+
+    def save(self, saved: Saved, critic: Saved | None, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint, or begin to, and delete all but the newest. Raises: RunError, with every earlier one
+        intact."""
+        self._main.finish()  # before the discriminator that belongs to it may be deleted
+        if self._critic is not None and critic is not None:
+            self._critic.save(critic, state)
+        self._main.save(saved, state)
+
+    def poll(self) -> None:
+        """Tell of what was written meanwhile. Raises: RunError, when that failed."""
+        self._main.poll()
+
+    def finish(self) -> None:
+        """Wait for what is being written. Raises: RunError, when it cannot be."""
+        self._main.finish()
 
 
 def restore(start: Path, saved: Saved, critic: Saved | None) -> dict[str, Any]:
