@@ -22,6 +22,24 @@ def test_an_average_starts_as_a_copy_and_follows_its_formula() -> None:
     assert ema.state_dict()["weight"].tolist() == [[2.0, 2.0]]
 
 
+def test_an_average_that_starts_late_is_the_weights_until_then() -> None:
+    """Started at step 2: as if its first two steps had not been, whatever the weights were."""
+    torch.manual_seed(0)
+    model = nn.Linear(5, 3)
+    ema = Ema(model, decay=0.75, start_step=2)
+    for step in range(2):
+        model.weight.data.normal_().mul_(10**step)
+        ema.update(step)
+        assert torch.equal(ema.state_dict()["weight"], model.weight)
+    late = Ema(model, decay=0.75)
+    for step in range(2, 5):
+        model.weight.data.normal_()
+        ema.update(step)
+        late.update()
+        assert not torch.equal(ema.state_dict()["weight"], model.weight)
+    assert all(torch.equal(value, late.state_dict()[name]) for name, value in ema.state_dict().items())
+
+
 def test_an_average_is_kept_in_float32_and_leaves_frozen_weights_alone() -> None:
     model = nn.Linear(2, 3).to(torch.bfloat16)
     model.bias.requires_grad_(False)

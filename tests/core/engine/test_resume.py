@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_run import assert_same_state, loss_log, start, wait_for
+import torch
+from tiny_run import assert_same_state, loss_log, start, tensors_of, wait_for
 from vidgen import UserError, runfolder
 
 Train = Callable[..., Path]
@@ -30,6 +31,17 @@ def test_resuming_is_exact_with_every_kind_of_state(train: Train, changes: dict[
     parts = train("parts", resume="latest", **changes)
     assert_same_state(whole, parts, step=6)
     assert loss_log(whole) == loss_log(parts)
+
+
+@pytest.mark.parametrize("stop", [2, 3, 4], ids=["before", "at", "after"])
+def test_an_average_that_starts_late_starts_there_in_a_resumed_run_too(train: Train, stop: int) -> None:
+    """Step 3: stopped before its start, at it and after it."""
+    whole = train("whole", ema__start_step=3)
+    kept = tensors_of(train("parts", ema__start_step=3, max_steps=stop), stop)
+    averaged = [name for name in kept if name.startswith("ema/")]
+    same = [torch.equal(kept[name], kept[name.replace("ema/", "model/")]) for name in averaged]
+    assert all(same) == (stop <= 3)
+    assert_same_state(whole, train("parts", ema__start_step=3, resume="latest"), step=6)
 
 
 def test_dropout_inside_layers_resumes_too(train: Train) -> None:

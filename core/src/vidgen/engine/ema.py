@@ -10,21 +10,24 @@ from torch import Tensor, nn
 class Ema:
     """The average of a model's parameters; starts as a copy of them.
 
-    decay: share of the old average kept per update. Parameters that are not trained are equal to the model's and are
-    not averaged; buffers are the model's.
+    decay: share of the old average kept per update. start_step: until so many steps are done, the average is the
+    weights themselves. Parameters that are not trained are equal to the model's and are not averaged; buffers are the
+    model's.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
+    def __init__(self, model: nn.Module, decay: float, start_step: int = 0) -> None:
+        self.decay, self.start_step = decay, start_step
         self._model = model
         self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._average = {name: p.detach().float().clone() for name, p in self._trained.items()}
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Move the average towards the model: average = decay * average + (1 - decay) * weight."""
+    def update(self, step: int = 0) -> None:
+        """Move the average towards the model: average = decay * average + (1 - decay) * weight. step: how many were
+        done before this one; matters where the average starts late."""
         weights = [p.detach().float() for p in self._trained.values()]
-        torch._foreach_lerp_(list(self._average.values()), weights, 1.0 - self.decay)
+        moved = 1.0 if step < self.start_step else 1.0 - self.decay  # 1 gives the weights exactly
+        torch._foreach_lerp_(list(self._average.values()), weights, moved)
 
     @property
     def names(self) -> Collection[str]:

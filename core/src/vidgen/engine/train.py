@@ -121,7 +121,7 @@ class Training:
         self.world = self.parallel.world
         checkpoint_blocks(self.model, policy_of(recipe.grad_checkpoint))
         self.optimizer = self.parallel.prepare(self.model, partial(make_optimizer, options=recipe.optimizer))
-        self.ema = Ema(self.model, recipe.ema.decay) if recipe.ema else None
+        self.ema = Ema(self.model, recipe.ema.decay, recipe.ema.start_step) if recipe.ema else None
         self._mask_ratios = complete_ratios(recipe.mask_ratios) if recipe.mask_ratios is not None else None
         self.window = Window(self.parts.device, recipe.max_loss_ratio, self.world)
         self.clock = Clock()
@@ -181,7 +181,7 @@ class Training:
         set_learning_rate(self.optimizer, learning_rate(self.recipe.optimizer, self.step, self.last_step))
         norm = self.parallel.step(self.recipe.optimizer.grad_clip)
         if self.ema is not None:
-            self.ema.update()
+            self.ema.update(self.step)
         self.step += 1
         self.epoch, self.position = step_batches[-1].epoch, step_batches[-1].following
         self.window.add(self.step, total, norm, tuple(row for batch in step_batches for row in batch.rows))

@@ -77,6 +77,15 @@ class EmaOptions:
 
 
 @frozen(kw_only=True)
+class TrainingEmaOptions(EmaOptions):
+    """As above; beginning late, where the first weights are not worth averaging."""
+
+    start_step: int = option(
+        0, "Until so many steps are done, the average is the weights themselves.", validator=NOT_NEGATIVE
+    )
+
+
+@frozen(kw_only=True)
 class FeatureOptions:
     """Latents and text features worked out once, by `job=encode` or on the way, and read again."""
 
@@ -214,7 +223,7 @@ class TrainRecipe(SharedRecipe, ReadingOptions):
     )
     freeze: list[str] = option([], "Patterns of names: these parameters are not trained.")
     optimizer: OptimizerOptions = field(factory=OptimizerOptions)
-    ema: EmaOptions | None = field(factory=EmaOptions)
+    ema: TrainingEmaOptions | None = field(factory=TrainingEmaOptions)
     log: LogOptions = field(factory=LogOptions)
     checkpoint: CheckpointOptions = field(factory=CheckpointOptions)
     sample: TrainingSampleOptions | None = option(None, "Sampling during training and at its end; null never.")
