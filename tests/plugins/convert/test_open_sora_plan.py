@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import vidgen
 
 Convert = Callable[..., Any]
 
@@ -157,6 +158,7 @@ def test_a_file_of_masks_is_named(annotated: Path, converted: Convert) -> None:
     assert "write yours of masks.yaml" in made.text
 
 
+OWN = "EulerAncestralDiscrete"
 SAMPLING = r"""
 CUDA_VISIBLE_DEVICES=0,1 torchrun --nnodes=1 --nproc_per_node 2 --master_port 29513 \
     -m opensora.sample.sample --model_path weights/model_ema --version v1_3 \
@@ -198,6 +200,32 @@ def test_other_methods_are_schedulers_of_diffusers(
     scheduler = converted(SAMPLING.replace("EulerAncestralDiscrete", method), "sample.sh").recipe["scheduler"]
     assert scheduler["type"] == f"diffusers/{kind}"
     assert scheduler["config"] == {"prediction_type": "v_prediction", **config}
+
+
+METHODS = {
+    "EulerAncestralDiscrete": "euler-ancestral",
+    "CogVideoX": "diffusers/CogVideoXDDIMScheduler",
+    **{
+        method: f"diffusers/{method}Scheduler"
+        for method in (
+            *("DDIM", "EulerDiscrete", "DDPM", "DPMSolverMultistep", "DPMSolverSinglestep", "PNDM", "HeunDiscrete"),
+            *("DEISMultistep", "KDPM2AncestralDiscrete", "FlowMatchEulerDiscrete"),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("flags", ["--rescale_betas_zero_snr", "--v1_5_scheduler"])
+@pytest.mark.parametrize("method", list(METHODS))
+def test_the_scheduler_of_every_method_can_be_built(converted: Convert, method: str, flags: str) -> None:
+    text = SAMPLING.replace(OWN, method).replace("--rescale_betas_zero_snr", flags)
+    made = converted(text, "sample.sh")
+    scheduler = made.recipe["scheduler"]
+    assert scheduler.pop("type") == METHODS[method]
+    assert callable(vidgen.build("scheduler", METHODS[method], **scheduler).sample)
+    rescales = "zero_snr" not in flags or "does not rescale betas" not in made.done.err
+    told = ("PNDM", "DEISMultistep", "HeunDiscrete", "KDPM2AncestralDiscrete", "DPMSolverSinglestep")
+    assert rescales == ("zero_snr" not in flags or method not in told)
 
 
 def test_a_file_of_prompts_and_a_refiner_are_named(converted: Convert) -> None:

@@ -7,7 +7,7 @@ from vidgen_convert.rule import needless, none, step, to
 from vidgen_convert.script.flags import Flag, Flags
 
 RANKS = "the launcher says it"
-GIVEN_FRAMES = "give frames with `conditions`, one entry a picture: see docs/conditioning.md"
+GIVEN_FRAMES = "or reference_path and mask_strategy, where prompts are given different files"
 
 SAMPLING: Flags = {
     "--model_path": Flag(to("model.from_pretrained")),
@@ -46,9 +46,9 @@ SAMPLING: Flags = {
     "--sp": Flag(step("parallel.sp_size", "all processes share one clip"), None),
     "--local_rank": Flag(needless(RANKS), int),
     "--world_size": Flag(needless(RANKS), int),
-    "--conditional_pixel_values_path": Flag(none(GIVEN_FRAMES)),
-    "--mask_type": Flag(none(GIVEN_FRAMES)),
-    "--crop_for_hw": Flag(none("pictures are scaled until they cover the clip, and the centre is cut out"), None),
+    "--conditional_pixel_values_path": Flag(step("conditions", GIVEN_FRAMES)),
+    "--mask_type": Flag(step("conditions", "which frames of a video; pictures are placed by their number")),
+    "--crop_for_hw": Flag(needless("pictures are scaled until they cover the clip, and the centre is cut out"), None),
     "--max_hxw": Flag(none("say image_size"), int),
     "--noise_strength": Flag(none("frames are shown as they are"), float),
 }

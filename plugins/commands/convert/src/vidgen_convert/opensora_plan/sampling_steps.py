@@ -5,7 +5,8 @@ from typing import Any
 
 from vidgen_convert.draft import Draft
 from vidgen_convert.opensora_plan.common_steps import V1_5_BETAS, name_autoencoder, name_text_encoder, share_clips
-from vidgen_convert.settings import Settings
+from vidgen_convert.opensora_plan.giving_steps import give_frames
+from vidgen_convert.settings import Setting, Settings
 
 MODELS: Mapping[str, str] = {
     "t2v": "OpenSoraT2V_v1_3-2B/122",
@@ -15,7 +16,10 @@ MODELS: Mapping[str, str] = {
 OWN_METHOD = "EulerAncestralDiscrete"
 CLASSES: Mapping[str, str] = {"CogVideoX": "CogVideoXDDIMScheduler"}
 """Methods that are not called as their class of diffusers without `Scheduler`."""
-WITHOUT_RESCALING = ("PNDM", "DEISMultistep")
+WITHOUT_RESCALING = ("PNDM", "DEISMultistep", "HeunDiscrete", "KDPM2AncestralDiscrete", "DPMSolverSinglestep")
+"""Methods whose class does not rescale betas."""
+WITHOUT_SPACING = ("DPMSolverSinglestep",)
+"""Methods whose class is not told how its steps are spaced."""
 QUALITY = (
     "Open-Sora-Plan puts 'high quality, high aesthetic,' in front of every prompt, and samples against a list of "
     "defects: write the one into the prompts, the other as negative_prompt"
@@ -31,6 +35,7 @@ def finish_sampling(settings: Settings, draft: Draft, processes: int) -> None:
     draft.put("dtype", "fp16", "as the script's program; bf16 is steadier where the GPU has it")
     draft.put("text_encoder.dtype", "fp16")
     _choose_prompts(settings, draft)
+    give_frames(settings, draft)
     _choose_scheduler(settings, draft)
     refiner = settings.value("--caption_refiner")
     if refiner:
@@ -64,6 +69,9 @@ def _choose_scheduler(settings: Settings, draft: Draft) -> None:
     if method == "FlowMatchEulerDiscrete":
         draft.put("scheduler.flow_target", "flow")
         return
-    if method in WITHOUT_RESCALING:
-        process.pop("rescale_betas_zero_snr")
-    draft.put("scheduler.config", {**process, "timestep_spacing": "trailing" if rescales else "leading"})
+    if method not in WITHOUT_SPACING:
+        process["timestep_spacing"] = "trailing" if rescales else "leading"
+    if method in WITHOUT_RESCALING and process.pop("rescale_betas_zero_snr"):
+        key = "--rescale_betas_zero_snr"
+        draft.lose(Setting(key, True, settings.place(key)), f"{method}Scheduler of diffusers does not rescale betas")
+    draft.put("scheduler.config", process)
