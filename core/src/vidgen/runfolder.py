@@ -19,10 +19,11 @@ from vidgen.errors import RunError, UserError
 NAME = re.compile(r"epoch(\d+)-global_step(\d+)")
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str, *, partial: Path | None = None) -> None:
     """Write a text in UTF-8, its line ends as they are, under another name, to disk, and then under its own: whoever
-    reads, and whatever stops it, there is the old file or the new one. Raises: RunError, with the old one intact."""
-    partial = path.with_name(f".{path.name}")
+    reads, and whatever stops it, there is the old file or the new one. partial: the other name, beside `path`; where
+    several processes may write at once, each has one of its own. Raises: RunError, with the old one intact."""
+    partial = partial or path.with_name(f".{path.name}")
     try:
         partial.write_bytes(text.encode())
         flush(partial)

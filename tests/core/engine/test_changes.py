@@ -3,9 +3,12 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from vidgen import UserError
+from vidgen.cli.export import command as export
 from vidgen.engine.changes import FREE, check_changes, differences
 from vidgen.recipe.schema import TrainRecipe
 
@@ -20,6 +23,28 @@ def test_differences_are_key_paths() -> None:
         ("optimizer.lr", 0.1, 0.2),
         ("model", {"type": "STDiT"}, None),
     ]
+
+
+def test_differences_go_into_lists_of_one_length() -> None:
+    before = {"adapters": [{"type": "fp8"}, {"type": "lora", "rank": 3}], "image_size": [8, 16], "texts": ["a"]}
+    now = {"adapters": [{"type": "fp8"}, {"type": "lora", "rank": 2}], "image_size": [8, 24], "texts": ["a", "b"]}
+    assert list(differences(before, now)) == [
+        ("adapters[1].rank", 3, 2),
+        ("image_size[1]", 16, 24),
+        ("texts", ["a"], ["a", "b"]),
+    ]
+
+
+def test_long_values_are_told_from_where_they_differ(caplog: pytest.LogCaptureFixture) -> None:
+    before = {"log": {"every": 1}, "trackers": [*range(100, 200)]}
+    with caplog.at_level(logging.INFO, "vidgen"):
+        check_changes(before, {**before, "trackers": [*range(100, 201)]}, Path("epoch0-global_step5"), force=False)
+    (told,) = caplog.messages
+    assert told == (
+        "changed since epoch0-global_step5: trackers: ..., 196, 197, 198, 199] -> ..., 196, 197, 198, 199, 200]"
+    )
+    entry = {"type": "tensorboard", "every": 1}
+    check_changes({"trackers": [entry]}, {"trackers": [{**entry, "every": 2}]}, Path("e"), force=False)
 
 
 def test_what_is_free_to_change_is_a_key_of_the_recipe() -> None:
@@ -62,3 +87,33 @@ def test_a_run_is_not_resumed_by_another_recipe(train: Train) -> None:
     train(max_steps=2, resume="latest", optimizer__lr=0.1, force=True)
     with pytest.raises(UserError, match="another model"):
         train(max_steps=3, resume="latest", model__hidden_size=24, optimizer__lr=0.1, force=True)
+
+
+def advised(train: Train, outputs: str, **changes: Any) -> str:
+    """What a resumed run is told of its changes, and what to do."""
+    with pytest.raises(UserError, match="has changed since") as caught:
+        train(outputs, max_steps=2, resume="latest", **changes)
+    return str(caught.value)
+
+
+def test_a_run_with_an_adapter_is_begun_anew_as_it_is_advised(train: Train, tmp_path: Path) -> None:
+    base = train("base", max_steps=1)
+    first = train("first", max_steps=1, model__from_pretrained=str(base), adapters=[{"type": "lora", "rank": 3}])
+    (kept,) = (first / "checkpoints").iterdir()
+    other = [{"type": "lora", "rank": 2}]
+    told = advised(train, "first", model__from_pretrained=str(base), adapters=other)
+    assert "    adapters[0].rank: 3 -> 2\n" in told
+    assert f"`vidgen export {kept} -o NEW.safetensors` and outputs=ANOTHER/FOLDER model.from_pretrained=NEW" in told
+    assert f"outputs=ANOTHER/FOLDER and adapters: [{{type: lora, from_pretrained: {kept}}}]." in told
+    folded = tmp_path / "NEW.safetensors"
+    assert CliRunner().invoke(export, [str(kept), "-o", str(folded)]).exit_code == 0
+    train("folded", max_steps=1, model__from_pretrained=str(folded), adapters=other)
+    again = [{"type": "lora", "from_pretrained": str(kept)}]
+    train("again", max_steps=1, model__from_pretrained=str(base), adapters=again)
+
+
+def test_a_run_without_adapters_is_begun_anew_from_its_checkpoint(train: Train) -> None:
+    first = train("first", max_steps=1)
+    (kept,) = (first / "checkpoints").iterdir()
+    assert f"outputs=ANOTHER/FOLDER model.from_pretrained={kept}." in advised(train, "first", seed=8)
+    train("anew", max_steps=1, model__from_pretrained=str(kept), seed=8)

@@ -281,6 +281,47 @@ def test_the_cache_tells_what_made_it(encode: Callable[..., Path]) -> None:
     assert json.loads(about.read_text()).keys() >= {"vae", "text_encoder", "dataset", "seed", "dtype"}
 
 
+def test_what_made_a_store_is_written_whole_whoever_writes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another rank is in the middle of it; this one is killed there, and begins anew."""
+    store = FeatureStore(tmp_path, {"vae": "a"})
+    store.folder.mkdir()
+    theirs = store.folder / "producer.json.elsewhere-7.part"
+    theirs.write_text('{"va')
+
+    def kill(path: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "replace", kill)
+        store.write(1, features())
+    about = store.folder / "producer.json"
+    assert not about.exists() and len(list(store.folder.glob("producer.json.*.part"))) == 2
+    store.write(1, features())
+    assert json.loads(about.read_text()) == {"vae": "a"} and theirs.read_text() == '{"va'
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [('{"vae": "b', "Unterminated string"), ("", "Expecting value"), ("[1]", "it holds no mapping")]
+)
+def test_what_made_a_store_is_told_to_be_damaged_and_written_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str, why: str
+) -> None:
+    for producer in ({"vae": "a", "seed": 1}, {"vae": "b", "seed": 2}):
+        store = FeatureStore(tmp_path, producer)
+        store.write(1, features())
+        store.flush()
+    about = store.folder / "producer.json"
+    about.write_text(content)
+    with pytest.raises(UserError, match=r"was made with another seed\. Run the same recipe"):
+        check_filled(FeatureStore(tmp_path, {"vae": "a", "seed": 3}))
+    (told,) = caplog.messages
+    assert told.startswith(f"{about} is cut short or damaged ({why}")
+    FeatureStore(tmp_path, store.producer).write(2, features())
+    assert json.loads(about.read_text()) == {"vae": "b", "seed": 2}
+
+
 def test_what_could_not_be_encoded_is_a_bad_sample_in_training_and_what_is_missing_stops_it(
     train: Train, encode: Callable[..., Path], tmp_path: Path
 ) -> None:

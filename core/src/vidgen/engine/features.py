@@ -8,6 +8,8 @@ its own: entries of another one cannot be taken by mistake.
 
 import json
 import logging
+import os
+import socket
 import struct
 import time
 from collections.abc import Iterable, Mapping
@@ -15,6 +17,7 @@ from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +29,7 @@ from torch import Tensor
 
 from vidgen.engine.padding import lengthened, trimmed
 from vidgen.errors import RunError, UserError
+from vidgen.runfolder import write_whole
 
 LOG = logging.getLogger("vidgen")
 INDEX, PRODUCER, PARTIAL, UNREADABLE = "index.parquet", "producer.json", ".part", "unreadable.jsonl"
@@ -154,7 +158,7 @@ class FeatureStore:
             return
         shards = pa.array(self._places.values()).dictionary_encode()
         table = pa.table({"key": pa.array(self._places, pa.uint64()), "shard": shards})
-        partial = self.folder / f"{INDEX}{PARTIAL}"
+        partial = self.folder / f"{INDEX}.{token_hex(4)}{PARTIAL}"  # other ranks write theirs
         pq.write_table(table, partial)
         partial.replace(self.folder / INDEX)
 
@@ -171,18 +175,25 @@ class FeatureStore:
         return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
 
     def others(self) -> list[dict[str, Any]]:
-        """What made the entries of the neighbouring folders; to tell why none are found here."""
-        paths = sorted(self.folder.parent.glob(f"*/{PRODUCER}"))
-        return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.parent != self.folder]
+        """What made the entries of the neighbouring folders; to tell why none are found here. Files that are damaged
+        are told of and left out."""
+        paths = [path for path in sorted(self.folder.parent.glob(f"*/{PRODUCER}")) if path.parent != self.folder]
+        return [found for found in map(_read_producer, paths) if found is not None]
 
     def _prepare(self) -> None:
-        about = self.folder / PRODUCER
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not about.exists():
-                about.write_text(json.dumps(self.producer, indent=1), encoding="utf-8")
-        except OSError as error:
+            self._write_producer()
+        except (OSError, RunError) as error:
             raise RunError(f"features.cache: nothing can be kept in {self.folder}: {error}") from error
+
+    def _write_producer(self) -> None:
+        """Unless it is there, whole: several ranks may write it at once, and an earlier run may have been killed."""
+        path, text = self.folder / PRODUCER, json.dumps(self.producer, indent=1)
+        if path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text:
+            return
+        mine = f"{PRODUCER}.{socket.gethostname()}-{os.getpid()}{PARTIAL}"
+        write_whole(path, text, partial=path.with_name(mine))
 
     def _find(self) -> dict[int, str]:
         """Every entry of every whole shard. A damaged one is told of and left out, as if it had never been."""
@@ -200,6 +211,23 @@ class FeatureStore:
             else:
                 places |= dict.fromkeys(keys, path.name)
         return places
+
+
+def _read_producer(path: Path) -> dict[str, Any] | None:
+    """What made the entries beside it; None where the file is damaged, which is told."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        why = "it holds no mapping"
+    except (OSError, ValueError) as error:
+        why = str(error)
+    LOG.warning(
+        "%s is cut short or damaged (%s): nobody can tell what made the features in its folder. A run that makes such "
+        "features writes it anew; or delete the folder.",
+        *(path, why),
+    )
+    return None
 
 
 def check_filled(store: FeatureStore) -> None:
