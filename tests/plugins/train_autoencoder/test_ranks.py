@@ -23,18 +23,21 @@ from tiny_run import loss_log, merged, wait_for
 from torch import nn
 from vidgen import RunError, UserError, runfolder, weights
 from vidgen.engine.batch import Batch
-from vidgen.mesh import World
+from vidgen.mesh import TokenGroup, World
+from vidgen.recipe.schema import OptimizerOptions
 from vidgen_train_autoencoder import critic, saving
 from vidgen_train_autoencoder.discriminators import NLayerDiscriminator
 from vidgen_train_autoencoder.objective import Objective, Outcome
+from vidgen_train_autoencoder.recipe import DiscriminatorOptions
 from vidgen_train_autoencoder.train import AutoencoderTraining
+from vidgen_zero.engine import Zero
 
 CLIPS = 4  # of a step, over all ranks
 
 GAME: dict[str, Any] = {
     "ndf": 3,
     "n_layers": 1,
-    "lecam_loss_weight": 0.5,
+    "lecam_loss_weight": 5.0,
     "gradient_penalty_loss_weight": 0.1,
 }
 WHOLE: dict[str, Any] = {
@@ -58,14 +61,15 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-class WithoutNorms(NLayerDiscriminator):
-    """Batch norms take the statistics of a rank's clips; all else is equal however clips are shared out."""
+class EachByItself(NLayerDiscriminator):
+    """Norms of each picture in the place of batch norms, which take the statistics of a rank's clips: all else is equal
+    however clips are shared out."""
 
     def __init__(self, *sizes: int) -> None:
         super().__init__(*sizes)
         norms = [place for place, layer in enumerate(self.main) if isinstance(layer, nn.BatchNorm2d)]
         for place in norms:
-            self.main[place] = nn.Identity()
+            self.main[place] = nn.InstanceNorm2d(self.main[place].num_features)
 
 
 def run_here(world: World, changes: Mapping[str, Any]) -> Path:
@@ -83,7 +87,7 @@ def run_here(world: World, changes: Mapping[str, Any]) -> Path:
 
 def train_all(world: World, folder: Path, engines: tuple[str, ...]) -> None:
     """Every case with every engine, all judged without batch norms."""
-    critic.NETWORKS["2d"] = WithoutNorms  # type: ignore[index]
+    critic.NETWORKS["2d"] = EachByItself  # type: ignore[index]
     try:
         for engine in engines:
             for case, changes in CASES.items():
@@ -177,6 +181,23 @@ def test_ranks_go_on_from_their_checkpoint_bit_for_bit(tmp_path: Path) -> None:
     for engine in ("ddp", "zero2"):
         assert_same_run(tmp_path / f"{engine}-whole", tmp_path / f"{engine}-parts")
         assert any("running_var" in name for name in state_of(tmp_path / f"{engine}-parts"))
+
+
+def running_means(world: World) -> torch.Tensor:
+    """Of a discriminator that has learned once, on clips of this rank."""
+    ranks = TokenGroup(), world.rank, world.size
+    device, dtype = torch.device("cpu"), torch.float32
+    engine = Zero(stage="ddp", device=device, dtype=dtype, world=world, tokens=ranks, offload=False)
+    learning = critic.Critic(DiscriminatorOptions(**GAME), OptimizerOptions(), engine, seed=0)
+    clips = torch.full((2, 3, 1, 8, 8), float(world.rank))
+    learning.learn(clips, clips / 2, step=0, lr=0.0)
+    return torch.cat([one.flatten() for one in learning.network.buffers()])
+
+
+def test_running_means_are_those_of_all_ranks() -> None:
+    """Once averaged after every step they are the same on all, whichever rank saves them."""
+    first, second = on_ranks(running_means, 2)
+    assert torch.equal(first, second) and not torch.equal(first, on_ranks(running_means, 1)[0])
 
 
 def assert_same_run(one: Path, other: Path) -> None:
