@@ -26,6 +26,7 @@ def test_ratios_are_height_to_width_and_the_first_of_equally_near_ones_is_taken(
     table = aspect.Resolution(name="x", pixels=6, sizes={"2": (4, 2), "1": (2, 2), "1.5": (3, 2)})
     assert table.closest_ratio(7, 4) == "2"
     assert table.closest_ratio(5, 4) == "1"
+    assert table.closest_size(5, 4) == (2, 2)
 
 
 def test_sizes_are_near_their_nominal_pixels():

@@ -16,6 +16,8 @@ from attrs import frozen
 from vidgen.errors import UserError, did_you_mean
 
 TABLES = Path(__file__).with_name("aspect.json")
+REFERENCE = "reference"
+"""In place of a ratio's name: the one nearest to that of what a sample is given."""
 
 
 @frozen(kw_only=True)
@@ -31,6 +33,10 @@ class Resolution:
         """The key nearest to height / width; of equally near ones the first."""
         ratio = height / width
         return min(self.sizes, key=lambda key: abs(float(key) - ratio))
+
+    def closest_size(self, height: float, width: float) -> tuple[int, int]:
+        """The size, (rows, columns), of that ratio."""
+        return self.sizes[self.closest_ratio(height, width)]
 
 
 def resolution_names() -> tuple[str, ...]:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import vidgen
-from tiny_run import RECIPE
+from PIL import Image
+from tiny_run import RECIPE, merged
+from vidgen import UserError
 from vidgen.interfaces import Context
 
 
@@ -44,3 +46,50 @@ def test_clips_of_several_sizes_are_told_one_by_one(planned: Callable[..., Mappi
     assert told["latent size of 3 x 8 x 16"] == "48 x 3 x 2 x 4"
     assert told["latent size of 5 x 12 x 8"] == "48 x 5 x 3 x 2"
     assert told["tokens per sample of 5 x 12 x 8"] == "10 (5 x 2 x 1)"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """wide.png, 10 rows and 20 columns, and tall.png, turned."""
+    for name, size in (("wide", (20, 10)), ("tall", (10, 20))):
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+REFERENCE = {"resolution": "256", "aspect_ratio": "reference"}
+
+
+def test_clips_have_the_shape_of_what_they_are_given_first(
+    planned: Callable[..., Mapping[str, str]], pictures: Path
+) -> None:
+    """The first of a prompt's own, else of conditions; a ratio that a prompt names counts before."""
+    (pictures / "p.csv").write_text("text,reference_path,aspect_ratio\na,tall.png;wide.png,\nb,,\nc,,12:25\n")
+    given = {"conditions": [{"image": str(pictures / "wide.png")}]}
+    told = planned(**REFERENCE, **given, prompts=[], prompt_path=str(pictures / "p.csv"))
+    sizes = [key.removeprefix("latent size of ") for key in told if key.startswith("latent size of ")]
+    assert sizes == ["3 x 352 x 176", "3 x 176 x 352", "3 x 176 x 368"]
+
+
+def test_a_prompt_file_may_ask_for_it_alone(planned: Callable[..., Mapping[str, str]], pictures: Path) -> None:
+    row = "text,reference_path,resolution,aspect_ratio\na,tall.png,256,reference\n"
+    (pictures / "p.csv").write_text(row)
+    told = planned(image_size=[12, 8], prompts=[], prompt_path=str(pictures / "p.csv"))
+    assert told["size"] == "3 x 352 x 176"
+
+
+def test_a_sample_that_is_given_nothing_has_no_shape_to_take(planned: Callable[..., Mapping[str, str]]) -> None:
+    with pytest.raises(UserError, match=r"prompt 1: aspect_ratio: reference is the shape of .*this one is given none"):
+        planned(**REFERENCE, prompts=["a", "b"], start_index=1)
+
+
+def test_another_word_is_refused_with_those_that_there_are(planned: Callable[..., Mapping[str, str]]) -> None:
+    with pytest.raises(UserError, match=r"(?s)aspect_ratio: there is no 'refrence'.*9:16.*or reference: that of the"):
+        planned(resolution="256", aspect_ratio="refrence")
+
+
+def test_samples_within_training_take_the_shape_of_conditions_alone() -> None:
+    recipe = merged(RECIPE, {"sample": {"prompts": ["a"], "reference_path": ["a.png"], **REFERENCE}})
+    with pytest.raises(UserError, match=r"sample\.aspect_ratio: reference: samples within training take the shape of"):
+        vidgen.load_recipe(recipe)
+    recipe["sample"]["conditions"] = [{"image": "a.png"}]
+    assert vidgen.load_recipe(recipe).job.options.sample.aspect_ratio == "reference"

@@ -1,8 +1,8 @@
 """A prompt with what may be said of it alone.
 
 The order in which a prompt becomes what a text encoder reads: `with_suffix`; the file's name from what is left; then
-for each text of its schedule (`schedule.change_texts`) refining, `scores.with_scores` and cleaning; last, in every
-loop, `schedule.text_of_loop`.
+for each text of its schedule (`schedule.change_texts`) refining, `template.with_template`, `scores.with_scores` and
+cleaning; last, in every loop, `schedule.text_of_loop`.
 """
 
 from attrs import evolve, frozen
@@ -17,8 +17,8 @@ class Prompt:
 
     text: may be a schedule. negative_prompt: what to steer away from. seed: of its random numbers. num_frames: video
     frames, or a duration such as `4s`. image_size: (rows, columns) in pixels. resolution, aspect_ratio: the same by
-    name. fps: told to the model. reference_path: files and addresses joined with `;`. mask_strategy: which of their
-    frames go where. name: of the file.
+    name; the ratio also `reference`, that of the first reference. fps: told to the model. reference_path: files and
+    addresses joined with `;`. mask_strategy: which of their frames go where. name: of the file.
     """
 
     text: str

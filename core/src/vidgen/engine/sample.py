@@ -27,8 +27,7 @@ NO_PART_OF_A_SAMPLE = (
     *("prompts", "prompt_path", "num_samples", "batch_size", "trackers", "metrics", "start_index", "end_index"),
     *("sample_name", "prompt_as_path", "reference_path", "mask_strategy", "mask_strategy_format", "allow_download"),
     *("num_frames", "image_size", "resolution", "aspect_ratio", "seed", "fps", "aes", "flow", "camera_motion"),
-    "parallel",
-    *("grid", "offload_blocks"),
+    *("prompt_template", "parallel", "grid", "offload_blocks"),
 )
 """Keys that say which samples are made, or are part of each one's own hash."""
 

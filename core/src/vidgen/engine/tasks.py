@@ -11,9 +11,11 @@ from vidgen import aspect
 from vidgen.conditioning.names import safe_name, save_name
 from vidgen.conditioning.prompt_files import read_prompts
 from vidgen.conditioning.prompts import Prompt
-from vidgen.conditioning.schedule import change_texts, check_schedule, text_of_loop
+from vidgen.conditioning.schedule import change_texts, check_schedule, split_schedule, text_of_loop
 from vidgen.conditioning.scores import with_scores
 from vidgen.conditioning.strategy import Given, check_loops, parse_strategy
+from vidgen.conditioning.template import with_template
+from vidgen.engine.reference_files import ReferenceFiles
 from vidgen.errors import UserError
 from vidgen.interfaces import Size3
 from vidgen.recipe.schema import SampleOptions, SharedRecipe
@@ -68,13 +70,14 @@ class Task:
 
 
 def plan(options: SampleOptions, recipe: SharedRecipe, folder: Path) -> list[Task]:
-    """Every sample asked for. Raises: UserError, when there is no prompt, or a wrong one."""
-    prompts = all_prompts(options)
+    """Every sample asked for. Raises: UserError, when there is no prompt, or a wrong one; RunError, when the reference
+    that says a sample's shape cannot be read."""
+    prompts, files = all_prompts(options), ReferenceFiles.of(options)
     times: Counter[str] = Counter()
     tasks: list[Task] = []
     for index, prompt in enumerate(prompts, start=options.start_index):
         try:
-            task = _task(options, recipe, prompt)
+            task = _task(options, recipe, prompt, files=files)
         except UserError as error:
             raise UserError(f"prompt {index}: {error}") from None
         for repeat in range(options.num_samples):
@@ -117,12 +120,22 @@ def _none_chosen(options: SampleOptions, count: int) -> str:
     return f"no prompts: with start_index {options.start_index}{end} none of {count} is left; they are counted from 0"
 
 
-def clip_size(options: SampleOptions, recipe: SharedRecipe, prompt: Prompt | None = None) -> Size3:
+def clip_size(
+    options: SampleOptions,
+    recipe: SharedRecipe,
+    prompt: Prompt | None = None,
+    *,
+    files: ReferenceFiles | None = None,
+) -> Size3:
     """Video (frames, rows, columns). What a prompt says counts before the options, those before the recipe; each of
-    them says a size, or a resolution with an aspect ratio. Raises: UserError, when they are said nowhere or unknown."""
-    prompt = prompt or Prompt(text="")
+    them says a size, or a resolution with an aspect ratio.
+
+    prompt: without its suffix; None: any, without references of its own. files: that were looked at before.
+    Raises: UserError, when sizes are said nowhere or unknown; RunError, for a reference that cannot be read.
+    """
+    prompt, files = prompt or Prompt(text=""), files or ReferenceFiles.of(options)
     frames = prompt.num_frames or options.num_frames or recipe.num_frames
-    size = prompt.image_size or _named_size(options, prompt) or options.image_size or recipe.image_size
+    size = prompt.image_size or _named_size(options, prompt, files) or options.image_size or recipe.image_size
     if frames is None or size is None:
         raise UserError(
             "say num_frames and image_size (or resolution and aspect_ratio), for the samples or the whole recipe"
@@ -130,17 +143,31 @@ def clip_size(options: SampleOptions, recipe: SharedRecipe, prompt: Prompt | Non
     return (aspect.num_frames(frames), *size)
 
 
-def _named_size(options: SampleOptions, prompt: Prompt) -> tuple[int, int] | None:
+def _named_size(options: SampleOptions, prompt: Prompt, files: ReferenceFiles) -> tuple[int, int] | None:
     resolution, ratio = prompt.resolution or options.resolution, prompt.aspect_ratio or options.aspect_ratio
     if resolution is None and ratio is None:
         return None
     if resolution is None or ratio is None:
         missing = "aspect_ratio, such as 9:16" if ratio is None else "resolution, such as 240p"
         raise UserError(f"resolution and aspect_ratio go together: {missing}, is missing")
+    if ratio == aspect.REFERENCE:
+        return aspect.resolution(resolution).closest_size(*files.size(_first_reference(options, prompt)))
     return aspect.image_size(resolution, ratio)
 
 
-def _task(options: SampleOptions, recipe: SharedRecipe, prompt: Prompt) -> Task:
+def _first_reference(options: SampleOptions, prompt: Prompt) -> str:
+    """Of what a sample is given: the prompt's own, then those of conditions."""
+    named = (condition.image or condition.video for condition in options.conditions)
+    name = next((name for name in (*prompt.references, *named) if name), None)
+    if name is None:
+        raise UserError(
+            f"aspect_ratio: {aspect.REFERENCE} is the shape of the first picture or video that a sample is given, and "
+            "this one is given none\n    give it a reference_path or conditions, or name a ratio such as 9:16"
+        )
+    return name
+
+
+def _task(options: SampleOptions, recipe: SharedRecipe, prompt: Prompt, *, files: ReferenceFiles) -> Task:
     """Without its place among the others."""
     said, prompt = prompt.text, prompt.with_suffix()
     given = parse_strategy(prompt.mask_strategy, options.mask_strategy_format)
@@ -154,7 +181,7 @@ def _task(options: SampleOptions, recipe: SharedRecipe, prompt: Prompt) -> Task:
         path=Path(prompt.name or ""),
         seed=recipe.seed if prompt.seed is None else prompt.seed,
         address=(),
-        size=clip_size(options, recipe, prompt),
+        size=clip_size(options, recipe, prompt, files=files),
         fps=fps,
         save_fps=options.save_fps or fps,
         references=prompt.references,
@@ -164,13 +191,16 @@ def _task(options: SampleOptions, recipe: SharedRecipe, prompt: Prompt) -> Task:
 
 def encoded_texts(prompt: str, options: SampleOptions, refine: Callable[[str], str]) -> tuple[str, ...]:
     """Of a prompt without its suffix what the text encoder reads, one for each loop: each text of a schedule refined,
-    with the scores behind it. Raises: UserError, for a schedule that is none."""
+    in the template, with the scores behind it. Raises: UserError, for a schedule that is none."""
+    written = [_written(refine(text), options) for text in split_schedule(prompt)[0]]
+    places = iter(range(len(written)))
+    numbers = change_texts(prompt, lambda _: str(next(places)))  # for what is written may look like a schedule
+    return tuple(written[int(text_of_loop(numbers, loop))] for loop in range(options.loop))
 
-    def change(text: str) -> str:
-        return with_scores(refine(text), aes=options.aes, flow=options.flow, camera_motion=options.camera_motion)
 
-    changed = change_texts(prompt, change)
-    return tuple(text_of_loop(changed, loop) for loop in range(options.loop))
+def _written(text: str, options: SampleOptions) -> str:
+    text = with_template(text, options.prompt_template)
+    return with_scores(text, aes=options.aes, flow=options.flow, camera_motion=options.camera_motion)
 
 
 def _name(options: SampleOptions, task: Task, index: int, repeat: int) -> str:

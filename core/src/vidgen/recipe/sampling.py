@@ -1,12 +1,14 @@
 """What a recipe may ask of sampling: which clips, how they are conditioned, how they are written."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import frozen, validators
 
+from vidgen.aspect import REFERENCE
 from vidgen.component import InputPath, Selection, option, section, sections
 from vidgen.conditioning.named import ConditionOptions
+from vidgen.conditioning.template import check_template
 from vidgen.errors import Problem
 from vidgen.recipe.checks import (
     AT_LEAST_ONE,
@@ -21,6 +23,21 @@ from vidgen.recipe.checks import (
     named_aspect_ratio,
     named_resolution,
 )
+
+
+def _ratio(instance: Any, attribute: Any, value: str | None) -> None:
+    """Raises: ValueError, for what is no name of a ratio."""
+    if value == REFERENCE:
+        return
+    try:
+        named_aspect_ratio(instance, attribute, value)
+    except ValueError as error:
+        raise ValueError(f"{error}\n    or {REFERENCE}: that of the first picture or video that is given") from None
+
+
+def _template(_: Any, __: Any, value: str | None) -> None:
+    if value is not None:
+        check_template(value)
 
 
 @frozen(kw_only=True, slots=False)  # the sample recipe inherits from two classes, and slots allow one
@@ -40,7 +57,11 @@ class SampleOptions:
     resolution: str | None = option(
         None, "With aspect_ratio, in place of image_size: a name such as 240p.", validator=named_resolution
     )
-    aspect_ratio: str | None = option(None, "Height to width, such as 9:16.", validator=named_aspect_ratio)
+    aspect_ratio: str | None = option(
+        None,
+        "Height to width, such as 9:16; `reference` is the one nearest to the first picture or video that is given.",
+        validator=_ratio,
+    )
     fps: float | None = option(
         None,
         "Frame rate told to models that ask for it; null takes the recipe's.",
@@ -99,6 +120,11 @@ class SampleOptions:
     prompt_refiner: Selection | None = section(
         "prompt_refiner", optional=True, doc="Rewrites prompts before they are encoded; null: they are taken as given."
     )
+    prompt_template: str | None = option(
+        None,
+        "Put around every prompt, with {} for its text, such as `high quality, {}`; after refining, before scores.",
+        validator=_template,
+    )
     step_cache: Selection | None = section(
         "step_cache", optional=True, doc="Work saved between steps, for clips that are nearly the same; null: none."
     )
@@ -143,3 +169,7 @@ def size_problems(options: SampleOptions) -> Iterator[Problem]:
         hint = "keep one: image_size: null, or resolution: null and aspect_ratio: null"
         yield Problem(("image_size",), text, (hint,), at_key=True)
         yield Problem(("resolution",), "given beside image_size", at_key=True)
+    named = any(condition.image or condition.video for condition in options.conditions)
+    if isinstance(options, TrainingSampleOptions) and options.aspect_ratio == REFERENCE and not named:
+        text = f"{REFERENCE}: samples within training take the shape of what conditions give, and there are none"
+        yield Problem(("aspect_ratio",), text, ("give conditions, or name a ratio such as 9:16",))
