@@ -53,6 +53,24 @@ class TokenGroup:
         dist.all_reduce(said, dist.ReduceOp.MAX, group=self.group)
         return said.item()
 
+    def texts(self, mine: str) -> list[str]:
+        """Of all the group's ranks, in order; all must ask."""
+        if self.size == 1:
+            return [mine]
+        data = torch.tensor(list(mine.encode()), dtype=torch.uint8)
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(lengths, torch.tensor([len(data)]), group=self.group)
+        longest = max(map(int, lengths))
+        found = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+        dist.all_gather(found, pad(data, (0, longest - len(data))), group=self.group)
+        return [bytes(one[:length].tolist()).decode() for one, length in zip(found, lengths, strict=True)]
+
+    def broadcast(self, x: Tensor, source: int) -> Tensor:
+        """What rank `source` of the group has, in `x`, which is contiguous and of the same shape on all."""
+        if self.size > 1:
+            dist.broadcast(x, group=self.group, group_src=source)
+        return x
+
     def split(self, x: Tensor, dim: int) -> Tensor:
         """This rank's part of `x`, which every rank has whole, along `dim` (0 or more)."""
         if self.size == 1:

@@ -85,7 +85,8 @@ class Batch:
     """sizes: video (T, H, W) of each sample. rows: of the dataset. following: where the stream goes on after this.
 
     groups: clips of the samples whose features are not known. features: of the others, by place in the batch. keys: of
-    all samples, where features are kept. bad: rows that could not be read, of which `rows` holds the stand-ins.
+    all samples, where features are kept. bad: rows that could not be read, of which `rows` holds the stand-ins. shown:
+    what a model is shown of the clips, where it was worked out with the features.
     """
 
     groups: tuple[Group, ...]
@@ -98,6 +99,7 @@ class Batch:
     features: Mapping[int, Features] = {}
     keys: tuple[int, ...] = ()
     bad: tuple[BadSample, ...] = ()
+    shown: Mapping[str, Tensor] = {}
 
     def pin_memory(self) -> "Batch":
         """The same in page-locked memory, from where a GPU can fetch it while it computes; the DataLoader asks."""

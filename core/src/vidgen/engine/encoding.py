@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin
 
 import attrs
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from vidgen import weights
@@ -53,7 +53,7 @@ class Encoding:
         writes: bool,
         dropped: Sequence[str] = ("",),
     ) -> None:
-        self._encoders, self._seed, self._lookup, self._writes = encoders, seed, lookup, writes
+        self._encoders, self.seed, self._lookup, self._writes = encoders, seed, lookup, writes
         self._dropped = list(dropped)
         self._stopwatch = Stopwatch(encoders.device)
 
@@ -61,11 +61,17 @@ class Encoding:
         """Encode what is not known yet. The posterior's draws are addressed by (seed, epoch, row), with the epoch of
         the kept window where windows are kept."""
         with self._stopwatch:
-            latents = {place: one.latents for place, one in batch.features.items()} | self._latents(batch)
-            texts = {place: one.text for place, one in batch.features.items()} | self._texts(batch)
-            if self._writes:
-                self._keep(batch, latents, texts)
-            return self._joined(latents, texts)
+            return self._joined(*self._worked_out(batch))
+
+    def known(self, batch: Batch) -> Batch:
+        """The same batch with the features of all its clips, on the device, in place of pixels."""
+        with self._stopwatch:
+            latents, texts = self._worked_out(batch)
+        features = {
+            place: Features(latents[place], texts[place], text, fps)
+            for place, (text, fps) in enumerate(zip(batch.texts, batch.fps.tolist(), strict=True))
+        }
+        return evolve(batch, groups=(), features=features)
 
     def without_captions(self, text: Mapping[str, Tensor], dropped: Tensor, draws: Draws) -> dict[str, Tensor]:
         """Encodings of the texts for dropped captions in place of some captions'.
@@ -114,13 +120,21 @@ class Encoding:
         if self._lookup is not None and self._writes:
             self._lookup.store.write_index()
 
+    def _worked_out(self, batch: Batch) -> tuple[dict[int, Tensor], dict[int, Mapping[str, Tensor]]]:
+        """Latents and text features by place, without the batch axis."""
+        latents = {place: one.latents for place, one in batch.features.items()} | self._latents(batch)
+        texts = {place: one.text for place, one in batch.features.items()} | self._texts(batch)
+        if self._writes:
+            self._keep(batch, latents, texts)
+        return latents, texts
+
     @torch.no_grad()
     def _latents(self, batch: Batch) -> dict[int, Tensor]:
         """Of the clips in the batch, by place; each (C, T, H, W) float32."""
         encoders, latents = self._encoders, dict[int, Tensor]()
         epoch = batch.epoch % self._lookup.epochs if self._lookup else batch.epoch
         for group in batch.groups:
-            draws = Draws(self._seed, [(epoch, batch.rows[place]) for place in group.places])
+            draws = Draws(self.seed, [(epoch, batch.rows[place]) for place in group.places])
             with encoders.parallel.autocast():
                 video = media.to_unit(group.video.to(encoders.device, non_blocking=True))
                 x = encoders.vae.encode(video, draws).float()

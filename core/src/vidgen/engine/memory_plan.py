@@ -180,6 +180,9 @@ class _Counter:
         x = torch.empty(count, parts.vae.latent_channels, *parts.vae.latent_size(size), device=META)
         sizes = {name: one.to(META) for name, one in size_numbers([size] * count, 24.0).items()}
         told = {"drop_caption": torch.empty(count, dtype=torch.bool, device=META)}
+        if "video_mask" in parts.model.conditioning:
+            to_make = x.new_empty(count, parts.vae.stride[0], *x.shape[2:])
+            told |= {"masked_video": torch.empty_like(x), "video_mask": to_make}
         mask = torch.empty(count, x.shape[2], dtype=torch.bool, device=META) if self._recipe.mask_ratios else None
         losses = parts.scheduler.training_losses(
             parts.model,

@@ -21,8 +21,8 @@ class Showing:
     def __call__(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """`masked_video` and `video_mask` of a batch, on the device; nothing of a model that is not shown any. draws:
         of its clips, which each have a mask of their own."""
-        if not self._wanted:
-            return {}
+        if batch.shown or not self._wanted:
+            return dict(batch.shown)
         frames = (size[0] for size in batch.sizes)
         masks = [training_frame_mask(self._options, count, draws[row])[0] for row, count in enumerate(frames)]
         return self._encoding.shown(batch, masks)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -46,6 +46,7 @@ from vidgen.engine.parts import (
 from vidgen.engine.recomputation import checkpoint_blocks, policy_of
 from vidgen.engine.saver import Saver
 from vidgen.engine.session import Session, logging_to, owned_folder, write_recipe
+from vidgen.engine.shared_reading import SharedReading, ShareOfAsks
 from vidgen.engine.showing import Showing
 from vidgen.engine.training_samples import TrainingSamples
 from vidgen.engine.window import Window
@@ -263,18 +264,7 @@ class Training:
         """Batches grouped into optimizer steps, with the seconds spent waiting for them, up to the last step."""
         if self._finished():
             return
-        stream = iter(
-            Feed(
-                self.dataset,
-                self.stream,
-                self.recipe,
-                seed=self.recipe.seed,
-                outputs=self.recipe.outputs,
-                device=self.parts.device,
-                lookup=self.lookup,
-            )
-        )
-        agreement = Agreement(self.world)
+        stream, agreement = iter(self._batches()), Agreement(self.world)
         with self.heartbeat:
             while not self._finished():
                 self.stopped = agreement(bool(session.stopped))
@@ -285,6 +275,20 @@ class Training:
                     return
                 self.heartbeat.beat(self.step, "training")
                 yield group, time.perf_counter() - begun
+
+    def _batches(self) -> Iterable[Batch]:
+        """From where the run stands. Ranks that share tokens share the work of reading and encoding."""
+        tokens, device = self.parallel.tokens, self.parts.device
+        feed = Feed(
+            self.dataset,
+            ShareOfAsks(self.stream, tokens),
+            self.recipe,
+            seed=self.recipe.seed,
+            outputs=self.recipe.outputs,
+            device=device,
+            lookup=self.lookup,
+        )
+        return feed if tokens.size == 1 else SharedReading(feed, self.encoding, self.showing, tokens, device)
 
     def _finished(self) -> bool:
         return self.recipe.max_steps is not None and self.step >= self.recipe.max_steps
