@@ -40,6 +40,21 @@ def test_an_average_that_starts_late_is_the_weights_until_then() -> None:
     assert all(torch.equal(value, late.state_dict()[name]) for name, value in ema.state_dict().items())
 
 
+@pytest.mark.parametrize("start_step", [0, 3])
+def test_an_average_that_warms_up_is_that_of_diffusers(start_step: int) -> None:
+    from diffusers.training_utils import EMAModel
+
+    torch.manual_seed(0)
+    model = nn.Linear(5, 3)
+    ema = Ema(model, decay=0.3, start_step=start_step, warmup=True)
+    theirs = EMAModel(model.parameters(), decay=0.3, update_after_step=start_step)
+    for step in range(9):
+        model.weight.data.normal_()
+        ema.update(step)
+        theirs.step(model.parameters())
+        torch.testing.assert_close(ema.state_dict()["weight"], theirs.shadow_params[0], rtol=1e-6, atol=1e-7)
+
+
 def test_an_average_is_kept_in_float32_and_leaves_frozen_weights_alone() -> None:
     model = nn.Linear(2, 3).to(torch.bfloat16)
     model.bias.requires_grad_(False)

@@ -70,7 +70,7 @@ def test_a_training_of_1_2_has_every_setting(converted: Convert) -> None:
     optimizer = recipe["optimizer"]
     told = {key: optimizer[key] for key in ("lr", "eps", "grad_clip", "warmup_steps", "weight_decay")}
     assert told == {"lr": 2e-4, "eps": 1e-15, "grad_clip": 1.0, "warmup_steps": 500, "weight_decay": 0.0}
-    assert recipe["ema"] == {"decay": 0.99}
+    assert recipe["ema"]["decay"] == 0.99
     assert (recipe["log"]["every"], recipe["checkpoint"]["every"], recipe["checkpoint"]["keep"]) == (20, 200, None)
     assert [tracker["type"] for tracker in recipe["trackers"]] == ["csv", "tensorboard", "wandb"]
 

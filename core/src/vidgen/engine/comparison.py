@@ -1,7 +1,7 @@
 """Real clips, their reconstructions and samples of their captions side by side: is the autoencoder to blame, or the
 model?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -13,21 +13,28 @@ from vidgen.conditioning.names import save_name
 from vidgen.engine import media
 from vidgen.engine.parts import Parts
 from vidgen.errors import UserError
-from vidgen.interfaces import Dataset, Media, Size3
+from vidgen.interfaces import Dataset, Media, Sample, Size3
 from vidgen.recipe.schema import TrainingSampleOptions
 from vidgen.rng import numpy_generator
 
 
 class Comparison:
-    """The first `options.from_data` rows of a dataset that are long enough, read once; the same clips every time."""
+    """The first `options.from_data` rows of a dataset that are long enough, read once; the same clips every time.
+
+    size: video (T, H, W) that they are read at; asked for where there are such rows.
+    """
 
     def __init__(
-        self, parts: Parts, dataset: Dataset, options: TrainingSampleOptions, *, seed: int, size: Size3
+        self,
+        parts: Parts,
+        dataset: Dataset,
+        options: TrainingSampleOptions,
+        *,
+        seed: int,
+        size: Callable[[], Size3],
     ) -> None:
-        self.options = options
-        self._parts, self._size = parts, size
-        rows = _rows(dataset, size[0], options.from_data)
-        self._real = [dataset.get(row, size[0], size[1:], numpy_generator(seed, "comparison", row)) for row in rows]
+        self.options, self._parts = options, parts
+        self._real = _real_clips(dataset, options.from_data, seed, size()) if options.from_data else []
 
     @cached_property
     def _rebuilt(self) -> list[Tensor]:
@@ -74,15 +81,16 @@ class Comparison:
     def _reconstructed(self, video: Tensor) -> Tensor:
         vae, device = self._parts.vae, self._parts.device
         latents = vae.encode(media.to_unit(video[None].to(device)))
-        return media.to_pixels(vae.decode(latents, self._size[0]).float())[0].cpu()
+        return media.to_pixels(vae.decode(latents, video.shape[1]).float())[0].cpu()
 
     def _write(self, folder: Path, number: int, name: str, clip: Tensor) -> Media:
         real, path = self._real[number], folder / f"{self._name(number)}_{name}"
-        written = media.final_path(path, self._size[0])
+        frames, rows, columns = real.video.shape[1:]
+        written = media.final_path(path, frames)
         if not written.exists():
             fps = self.options.save_fps or real.fps or 1.0
             media.write(path, clip, fps, {"prompt": real.text}, self.options.upscale)
-        return Media(written, f"{name}: {real.text}", self._size)
+        return Media(written, f"{name}: {real.text}", (frames, rows, columns))
 
 
 def psnr(clip: Tensor, real: Tensor) -> float:
@@ -91,10 +99,13 @@ def psnr(clip: Tensor, real: Tensor) -> float:
     return min(10 * torch.log10(torch.tensor(255.0**2 / max(error, 1e-12))).item(), 99.0)
 
 
+def _real_clips(dataset: Dataset, count: int, seed: int, size: Size3) -> list[Sample]:
+    rows = _rows(dataset, size[0], count)
+    return [dataset.get(row, size[0], size[1:], numpy_generator(seed, "comparison", row)) for row in rows]
+
+
 def _rows(dataset: Dataset, frames: int, count: int) -> list[int]:
     table = dataset.table
-    if count == 0:
-        return []
     rows: Iterable[int] = range(table.num_rows)
     if "num_frames" in table.column_names:
         lengths = table.column("num_frames")

@@ -11,12 +11,12 @@ class Ema:
     """The average of a model's parameters; starts as a copy of them.
 
     decay: share of the old average kept per update. start_step: until so many steps are done, the average is the
-    weights themselves. Parameters that are not trained are equal to the model's and are not averaged; buffers are the
-    model's.
+    weights themselves. warmup: n steps later the share is at most (1 + n) / (10 + n), and 0 at first. Parameters that
+    are not trained are equal to the model's and are not averaged; buffers are the model's.
     """
 
-    def __init__(self, model: nn.Module, decay: float, start_step: int = 0) -> None:
-        self.decay, self.start_step = decay, start_step
+    def __init__(self, model: nn.Module, decay: float, start_step: int = 0, *, warmup: bool = False) -> None:
+        self.decay, self.start_step, self.warmup = decay, start_step, warmup
         self._model = model
         self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._average = {name: p.detach().float().clone() for name, p in self._trained.items()}
@@ -24,10 +24,16 @@ class Ema:
     @torch.no_grad()
     def update(self, step: int = 0) -> None:
         """Move the average towards the model: average = decay * average + (1 - decay) * weight. step: how many were
-        done before this one; matters where the average starts late."""
+        done before this one; matters where the average starts late or slowly."""
         weights = [p.detach().float() for p in self._trained.values()]
-        moved = 1.0 if step < self.start_step else 1.0 - self.decay  # 1 gives the weights exactly
-        torch._foreach_lerp_(list(self._average.values()), weights, moved)
+        torch._foreach_lerp_(list(self._average.values()), weights, 1.0 - self._kept(step))  # 1 gives weights exactly
+
+    def _kept(self, step: int) -> float:
+        """The old average's share."""
+        later = step - self.start_step
+        if later < 0 or (self.warmup and later == 0):
+            return 0.0
+        return min(self.decay, (1 + later) / (10 + later)) if self.warmup else self.decay
 
     @property
     def names(self) -> Collection[str]:

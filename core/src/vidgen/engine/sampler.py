@@ -14,12 +14,12 @@ from vidgen.conditioning.named import translate
 from vidgen.conditioning.strategy import check_loop
 from vidgen.conditioning.timeline import Reference, timeline
 from vidgen.engine import media
-from vidgen.engine.download import Limits
 from vidgen.engine.generation import Generation, LongVideo
 from vidgen.engine.given import make_giving
 from vidgen.engine.grid import write_grids
 from vidgen.engine.marking import check_prompts, refusals
 from vidgen.engine.parts import Parts
+from vidgen.engine.reference_files import ReferenceFiles
 from vidgen.engine.references import References
 from vidgen.engine.refining import refined
 from vidgen.engine.tasks import Task, batches, plan
@@ -190,8 +190,7 @@ def make_sampler(
 ) -> Sampler:
     """A sampler of what `options` ask for, which are silent where the recipe speaks."""
     chosen, refiner = options.step_cache, options.prompt_refiner
-    folders = (options.prompt_path.parent,) if options.prompt_path else ()
-    references = References(parts, folders=folders, limits=Limits() if options.allow_download else None)
+    references = References(parts, ReferenceFiles.of(options))
     clip = options.mask_strategy_format != "v1.1"
     generation = Generation(
         parts=parts,

@@ -57,7 +57,7 @@ from vidgen.rng import Draws, address
 
 LOG = logging.getLogger("vidgen")
 NO_ROWS = pa.table({"path": pa.array([], pa.string())})
-"""For bucketers that know their buckets without data."""
+"""For bucketers that know their buckets without data, which then need not be looked at."""
 
 
 def build(options: TrainRecipe, context: Context) -> "TrainJob":
@@ -95,15 +95,18 @@ class TrainJob:
         parts = build_on_meta(evolve(recipe, compile=False), self.context)
         _choose_trained(parts, recipe)
         known = evolve(data_context(self.context, parts), num_ranks=ranks // sharing_ranks(recipe, ranks))
-        bucketer, table, steps = build_bucketer(known, recipe, parts), NO_ROWS, str(recipe.max_steps)
-        if recipe.max_steps is None:
+        bucketer, steps = build_bucketer(known, recipe, parts), str(recipe.max_steps)
+        buckets = bucketer.assign(NO_ROWS, 0).buckets
+        if recipe.max_steps is None or not buckets:
             dataset = build_dataset(known, recipe)
-            table, rows = dataset.table, rows_to_train_on(recipe, dataset.table.num_rows)
+            buckets = bucketer.assign(dataset.table, 0).buckets
+        if recipe.max_steps is None:
+            rows = rows_to_train_on(recipe, dataset.table.num_rows)
             batches = Stream(dataset, bucketer, Position(), recipe.epochs, 0, known.num_ranks, rows).steps_per_epoch()
             per_epoch = batches // recipe.accumulation_steps
             steps = f"{per_epoch * (recipe.epochs or 0):,} ({recipe.epochs} epochs of {per_epoch:,})"
         facts = {**describe(parts), "steps": steps, "outputs": str(recipe.outputs)}
-        return {**facts, **plan_memory(recipe, parts, bucketer.assign(table, 0).buckets, ranks).lines()}
+        return {**facts, **plan_memory(recipe, parts, buckets, ranks).lines()}
 
 
 class Training:
@@ -122,7 +125,8 @@ class Training:
         self.world = self.parallel.world
         checkpoint_blocks(self.model, policy_of(recipe.grad_checkpoint))
         self.optimizer = self.parallel.prepare(self.model, partial(make_optimizer, options=recipe.optimizer))
-        self.ema = Ema(self.model, recipe.ema.decay, recipe.ema.start_step) if recipe.ema else None
+        ema = recipe.ema
+        self.ema = Ema(self.model, ema.decay, ema.start_step, warmup=ema.warmup) if ema else None
         self._mask_ratios = complete_ratios(recipe.mask_ratios) if recipe.mask_ratios is not None else None
         self.window = Window(self.parts.device, recipe.max_loss_ratio, self.world)
         self.clock = Clock()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from attrs import evolve
@@ -91,7 +91,7 @@ class TrainingSamples:
     @cached_property
     def _comparison(self) -> Comparison:
         """The clips that samples are shown beside; read when first sampled, and kept."""
-        size = clip_size(self.options, self._recipe)
+        size = partial(clip_size, self.options, self._recipe)
         return Comparison(self._parts, self._dataset, self.options, seed=self._recipe.seed, size=size)
 
     def _sampler(self, options: TrainingSampleOptions, session: Session) -> Any:

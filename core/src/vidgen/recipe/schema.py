@@ -83,6 +83,9 @@ class TrainingEmaOptions(EmaOptions):
     start_step: int = option(
         0, "Until so many steps are done, the average is the weights themselves.", validator=NOT_NEGATIVE
     )
+    warmup: bool = option(
+        False, "The share kept begins with 0 and is at most (1 + n) / (10 + n) n steps later, as diffusers has it."
+    )
 
 
 @frozen(kw_only=True)

@@ -26,7 +26,7 @@ ORDER = (
         "resume",
         "trackers",
     ),
-    *("prompts", "prompt_path", "negative_prompt", "reference_path", "mask_strategy"),
+    *("prompts", "prompt_path", "prompt_template", "negative_prompt", "reference_path", "mask_strategy"),
 )
 """Keys in the order of reading; others follow."""
 

@@ -49,13 +49,15 @@ class Studio:
     def start(self) -> dict[str, Any]:
         """What the page begins with: values of its fields, names to choose from, what the model can do."""
         options: SampleRecipe = self._recipe.job.options
+        takes_references = takes_given_frames(self._parts.model)
+        of_references = [aspect.REFERENCE] if takes_references else []
         return {
             "model": options.model.type,
             "weights": str(options.checkpoint or ""),
-            "takes_references": takes_given_frames(self._parts.model),
+            "takes_references": takes_references,
             "largest_file": LARGEST,
             "resolutions": aspect.resolution_names(),
-            "aspect_ratios": aspect.aspect_ratio_names(),
+            "aspect_ratios": [*aspect.aspect_ratio_names(), *of_references],
             "fields": {
                 "negative_prompt": options.negative_prompt,
                 "image_size": options.image_size,

@@ -20,10 +20,8 @@ WITHOUT_RESCALING = ("PNDM", "DEISMultistep", "HeunDiscrete", "KDPM2AncestralDis
 """Methods whose class does not rescale betas."""
 WITHOUT_SPACING = ("DPMSolverSinglestep",)
 """Methods whose class is not told how its steps are spaced."""
-QUALITY = (
-    "Open-Sora-Plan puts 'high quality, high aesthetic,' in front of every prompt, and samples against a list of "
-    "defects: write the one into the prompts, the other as negative_prompt"
-)
+TEMPLATE = "high quality, high aesthetic, {}"
+DEFECTS = "Open-Sora-Plan samples against a list of defects: write it as negative_prompt"
 
 
 def finish_sampling(settings: Settings, draft: Draft, processes: int) -> None:
@@ -47,9 +45,10 @@ def finish_sampling(settings: Settings, draft: Draft, processes: int) -> None:
 def _choose_prompts(settings: Settings, draft: Draft) -> None:
     prompts = settings.value("--text_prompt", [])
     if len(prompts) == 1 and prompts[0].endswith("txt"):
-        draft.put("prompt_path", prompts[0], QUALITY)
+        draft.put("prompt_path", prompts[0], DEFECTS)
     else:
-        draft.put("prompts", prompts, QUALITY)
+        draft.put("prompts", prompts, DEFECTS)
+    draft.put("prompt_template", TEMPLATE, "as Open-Sora-Plan puts around every prompt")
 
 
 def _choose_scheduler(settings: Settings, draft: Draft) -> None:

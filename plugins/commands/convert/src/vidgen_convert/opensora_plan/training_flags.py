@@ -120,7 +120,7 @@ OPTIMIZATION: Flags = {
     "--prodigy_d_coef": Flag(none(PRODIGY), float),
     "--use_ema": Flag(step("ema", "without it, ema: null"), None),
     "--ema_decay": Flag(step("ema.decay", "with --use_ema"), float),
-    "--ema_start_step": Flag(none("the average begins with the first step"), int),
+    "--ema_start_step": Flag(step("ema.start_step", "with --use_ema"), int),
     "--offload_ema": Flag(none("the average stays on the device of the run"), None),
     "--foreach_ema": Flag(needless("the average is always updated in groups of tensors"), None),
     "--mixed_precision": Flag(step("dtype", "fp16, bf16; no is fp32")),

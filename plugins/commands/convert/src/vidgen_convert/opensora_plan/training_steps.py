@@ -129,6 +129,8 @@ def _optimize(settings: Settings, draft: Draft) -> None:
         _lose(settings, draft, "--optimizer", "AdamW is the optimizer here")
     if settings.value("--use_ema"):
         draft.put("ema.decay", settings.value("--ema_decay"))
+        draft.put("ema.start_step", settings.value("--ema_start_step", 0))
+        draft.put("ema.warmup", True)
     else:
         draft.put("ema", None, "the script has no --use_ema")
 
