@@ -55,7 +55,7 @@ class EncodeJob:
 
     def run(self) -> None:
         """Encode what is missing."""
-        outputs, parallel = self.recipe.outputs, build_parallel(self.recipe, self.context)
+        outputs, parallel = self.recipe.outputs, build_parallel(self.recipe.parallel, self.context)
         with owned_folder(outputs, parallel.world), logging_to(outputs, parallel.world) as console:
             encoders = build_encoders(self.recipe, self.context, parallel=parallel)
             dataset = build_dataset(data_context(self.context, encoders), self.recipe)

@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 
 from vidgen import aspect
 from vidgen.attention import use_backend
+from vidgen.component import Selection
 from vidgen.engine.adapting import adapt
 from vidgen.errors import UserError
 from vidgen.interfaces import Adapter, Autoencoder, Bucketer, Context, Dataset, Parallel, Scheduler, Size3
@@ -56,12 +57,12 @@ def shared_context(recipe: SharedRecipe, context: Context) -> Context:
     )
 
 
-def build_parallel(recipe: SharedRecipe, context: Context) -> Parallel:
-    """The recipe's parallel engine, connected to all ranks, which must run the same recipe by the same code.
+def build_parallel(selection: Selection, context: Context) -> Parallel:
+    """A recipe's parallel engine, connected to all ranks, which must run the same recipe by the same code.
 
     Raises: UserError, RunError.
     """
-    parallel: Parallel = context.components.build(recipe.parallel, context)
+    parallel: Parallel = context.components.build(selection, context)
     parallel.world.check_same("recipe", recipe_hash(context.recipe))
     parallel.world.check_same("code", json.dumps({**context.components.versions(), "torch": torch.__version__}))
     return parallel
@@ -75,7 +76,7 @@ def build_encoders(
     Raises: UserError.
     """
     registry = context.components
-    parallel = parallel or build_parallel(recipe, context)
+    parallel = parallel or build_parallel(recipe.parallel, context)
     known = evolve(context, rank=parallel.rank, num_ranks=parallel.num_ranks)
     vae, text_encoder = registry.build(recipe.vae, known), registry.build(recipe.text_encoder, known)
     for encoder in (vae, text_encoder):

@@ -49,7 +49,7 @@ class SampleJob:
         outputs = self.recipe.outputs
         tasks = plan(self.recipe, self.recipe, outputs)  # a mistake in a prompt is told before weights are read
         build_metrics(self.recipe, self.context, [task.prompt for task in tasks])
-        parallel = build_parallel(self.recipe, self.context)
+        parallel = build_parallel(self.recipe.parallel, self.context)
         with (
             owned_folder(outputs, parallel.world),
             logging_to(outputs, parallel.world) as console,
@@ -104,7 +104,7 @@ def loaded_parts(recipe: SampleRecipe, context: Context, parallel: Parallel | No
     `shared_context`. parallel: the engine, where it is built already. Raises: UserError, RunError."""
     folder = recipe.checkpoint
     first = torch.device("cpu") if recipe.offload_blocks else None
-    parallel = parallel or build_parallel(recipe, context)
+    parallel = parallel or build_parallel(recipe.parallel, context)
     if folder is None:
         parts = build_parts(recipe, context, parallel=parallel, device=first)
         adapting.check_filled(parts.model, parts.adapters)

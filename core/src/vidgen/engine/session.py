@@ -80,8 +80,10 @@ class Session:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         def stop(number: int, _: FrameType | None) -> None:
-            if self.stopped:
+            if self.stopped and number == signal.SIGINT:
                 raise KeyboardInterrupt
+            if self.stopped:  # whoever stops all processes of a job tells a rank twice: itself, and by its launcher
+                return
             self.stopped = signal.Signals(number).name
             LOG.warning("%s: finishing this step, then saving", self.stopped)
 

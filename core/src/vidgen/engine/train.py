@@ -74,7 +74,7 @@ class TrainJob:
 
     def run(self) -> None:
         """Train to the last step, or until told to stop."""
-        outputs, parallel = self.recipe.outputs, build_parallel(self.recipe, self.context)
+        outputs, parallel = self.recipe.outputs, build_parallel(self.recipe.parallel, self.context)
         with owned_folder(outputs, parallel.world), logging_to(outputs, parallel.world) as console:
             start = checkpoint.starting_point(outputs, self.recipe.resume)
             if start is not None:
@@ -188,7 +188,8 @@ class Training:
         if self.ema is not None:
             self.ema.update(self.step)
         self.step += 1
-        self.epoch, self.position = step_batches[-1].epoch, step_batches[-1].following
+        self.position = step_batches[-1].following
+        self.epoch = self.position.epoch  # where the last rank's batch is from: all write to one folder
         self.window.add(self.step, total, norm, tuple(row for batch in step_batches for row in batch.rows))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

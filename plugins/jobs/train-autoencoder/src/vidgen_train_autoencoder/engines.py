@@ -1,14 +1,12 @@
 """The parallel engines of a run: one for the autoencoder, one of the same kind for the discriminator."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
+from vidgen.engine.parts import build_parallel
 from vidgen.errors import UserError
 from vidgen.interfaces import Context, Parallel
-from vidgen.recipe.load import recipe_hash
 
 from vidgen_train_autoencoder.recipe import TRAIN, TrainAutoencoderRecipe
 
@@ -21,9 +19,7 @@ def build_engine(recipe: TrainAutoencoderRecipe, context: Context) -> Parallel:
 
     Raises: UserError, for one whose ranks share clips; RunError.
     """
-    parallel: Parallel = context.components.build(recipe.parallel, context)
-    parallel.world.check_same("recipe", recipe_hash(context.recipe))
-    parallel.world.check_same("code", json.dumps({**context.components.versions(), "torch": torch.__version__}))
+    parallel = build_parallel(recipe.parallel, context)
     if parallel.tokens.size > 1:
         raise UserError(
             f"parallel.type: ranks of {recipe.parallel.type} share each clip, {parallel.tokens.size} to one, and no "
