@@ -16,6 +16,7 @@ import vidgen
 from PIL import Image
 from safetensors.torch import load_file
 from video_files import clips
+from vidgen.engine.media import read
 from vidgen.engine.parts import build_bucketer, build_on_meta, data_context, describe
 from vidgen.interfaces import Context
 from vidgen.recipe import Recipe
@@ -95,7 +96,7 @@ PUBLISHED: dict[str, tuple[int, str | None]] = {
 """Parameters of the published model, and the latents of a clip of the recipe's size; None where there is none."""
 
 OF_A_RUN = (
-    *("sample.yaml", "evaluate.yaml"),
+    *("sample.yaml", "sample_shown_frames.yaml", "evaluate.yaml"),
     *(f"schedulers/{name}.yaml" for name in ("iddpm_by_ddim", "iddpm_by_dpm_solver")),
 )
 """Recipes that take up what another one left."""
@@ -214,6 +215,20 @@ def test_recipes_of_a_run_take_up_what_another_left(tmp_path: Path) -> None:
     judged = [f"samples={tmp_path / 'made/iddpm'}", f"outputs={tmp_path / 'judged'}"]
     vidgen.run(vidgen.load_recipe(RECIPES / "evaluate.yaml", judged))
     assert len(list((tmp_path / "made/iddpm").glob("*.mp4"))) == 2 == len(list((tmp_path / "solved").glob("*.mp4")))
+
+
+def test_pictures_are_shown_to_the_model_that_learnt_from_shown_frames(tmp_path: Path) -> None:
+    few = ["max_steps=2", "batch_size=2", f"outputs={tmp_path / 'run'}"]
+    vidgen.run(vidgen.load_recipe(RECIPES / "shown_frames.yaml", few))
+    pictures = [f"references/{name}.png" for name in ("night", "day")]
+    prompt = {"text": "a red circle moving left", "name": "first", "reference_path": pictures}
+    _write(Path("shapes/prompts.jsonl"), json.dumps(prompt))
+    few = [f"checkpoint={tmp_path / 'run'}", "scheduler.num_sampling_steps=2"]
+    for name, more in (("shown", []), ("alone", ["conditions=[]"])):
+        changes = [*few, *more, f"outputs={tmp_path / name}"]
+        vidgen.run(vidgen.load_recipe(RECIPES / "sample_shown_frames.yaml", changes))
+    shown, alone = (read(tmp_path / name / "first.mp4", upscale=8) for name in ("shown", "alone"))
+    assert shown.shape == (3, 9, 16, 16) and not torch.equal(shown, alone)
 
 
 def test_the_page_names_every_recipe_with_its_parameters() -> None:
