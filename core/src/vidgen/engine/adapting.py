@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from attrs import frozen
@@ -70,16 +70,6 @@ def kept_alone(model: nn.Module, adapters: Sequence[Adapter]) -> dict[str, Kept]
     return found
 
 
-@runtime_checkable
-class TellsMisfits(Protocol):
-    """An adapter that can say what is otherwise with one that was kept, so that its weights do not fit."""
-
-    def misfit(self, kept: Mapping[str, Any]) -> tuple[str, str, str] | None:
-        """kept: what `config` of that one gave. Returns an option, and in words what is asked for here and what is
-        there, such as `rank`, `2`, `3`; None where its weights fit."""
-        ...
-
-
 def check_same(checkpoint: Path, model: nn.Module, adapters: Sequence[Adapter]) -> None:
     """Compare adapters on a model with those that a checkpoint keeps by themselves, as far as they tell. Raises:
     UserError, when there are more or fewer, or the weights of one do not fit."""
@@ -88,7 +78,8 @@ def check_same(checkpoint: Path, model: nn.Module, adapters: Sequence[Adapter]) 
     if held != len(alone):
         raise _other_adapters("", f"{len(alone)} with weights of their own", str(held), checkpoint)
     for folder, one in alone.items():
-        found = one.adapter.misfit(_read(checkpoint / folder)) if isinstance(one.adapter, TellsMisfits) else None
+        misfit = getattr(one.adapter, "misfit", None)
+        found = None if misfit is None else misfit(_read(checkpoint / folder))
         if found is not None:
             option, here, there = found
             raise _other_adapters(f"[{one.place}].{option}", here, there, checkpoint / folder)

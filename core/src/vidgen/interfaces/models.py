@@ -206,6 +206,10 @@ class Adapter(Protocol):
 
     merges: whether sampling begins with `merge`. pretrained: whether it brings values of its own entries; else they are
         a checkpoint's, or to be trained.
+
+    An adapter may have a method `misfit(kept)`, where kept is what `config` of one in a checkpoint gave. It returns an
+    option, and in words what is asked for here and what is there, such as `rank`, `2`, `3`; None where its weights fit.
+    Without it, names and sizes of weights alone are compared.
     """
 
     merges: bool
