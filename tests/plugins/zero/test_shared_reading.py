@@ -99,13 +99,27 @@ def test_an_epoch_ends_where_it_does_on_one_rank(done: Any, folder: Path) -> Non
     assert len(numbers_in(folder / "fewer batches than ranks-2", "step")) == 1
 
 
+def in_parts(world: World, folder: Path) -> None:
+    """Stopped after the first of two batches that were read together."""
+    changes = {**SEQ, "outputs": str(folder / "parts")}
+    run_here(world, {**changes, "max_steps": 3})
+    run_here(world, {**changes, "max_steps": 6, "resume": "latest", "force": True})
+
+
+def test_a_run_goes_on_between_batches_that_were_read_together(tmp_path: Path) -> None:
+    run_here(World(), {"log.every": 1, "outputs": str(tmp_path / "whole")})
+    on_ranks(in_parts, 2, tmp_path)
+    assert_same_course(tmp_path / "whole", tmp_path / "parts")
+
+
 def exchanged(world: World) -> list[Any]:
     tokens = world.token_groups(2)[0]
     texts = tokens.texts(["", "a longer one, with ü"][world.rank])
     sent = [tokens.broadcast(torch.full((2,), float(world.rank)), source).tolist() for source in range(2)]
-    return [texts, sent]
+    flags = tokens.broadcast(torch.tensor([world.rank == 0, False]), 0).tolist()
+    return [texts, sent, flags]
 
 
 def test_texts_of_any_length_and_tensors_reach_all() -> None:
-    expected = [["", "a longer one, with ü"], [[0.0, 0.0], [1.0, 1.0]]]
+    expected = [["", "a longer one, with ü"], [[0.0, 0.0], [1.0, 1.0]], [True, False]]
     assert on_ranks(exchanged, 2) == [expected, expected]

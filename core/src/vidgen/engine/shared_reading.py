@@ -20,7 +20,8 @@ from vidgen.engine.showing import Showing
 from vidgen.mesh import TokenGroup
 from vidgen.rng import Draws
 
-DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32)}
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+DTYPES = {str(dtype): dtype for dtype in (*FLOATS, torch.int64, torch.int32, torch.uint8, torch.bool)}
 
 
 class ShareOfAsks:
