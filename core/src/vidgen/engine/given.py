@@ -15,6 +15,7 @@ from vidgen.conditioning.latent_time import LatentTime
 from vidgen.conditioning.placement import place
 from vidgen.conditioning.spans import spans
 from vidgen.conditioning.strategy import Given
+from vidgen.engine import media
 from vidgen.engine.parts import Parts
 from vidgen.engine.references import References
 from vidgen.errors import UserError
@@ -186,7 +187,7 @@ class Beside(_Way):
         """See `Giving`."""
 
         def read(start: int, end: int) -> Tensor:
-            return self.references.frames(name, size[1:], start, end)
+            return media.to_unit(self.references.frames(name, size[1:], start, end))
 
         return Footage(num_frames=self.references.num_frames(name), read=read)
 

@@ -12,6 +12,7 @@ from vidgen.engine.source_clip import count_frames, read_frames
 
 AT_ONCE = 16  # frames to encode together, about
 KEPT = 16  # references
+KEPT_IN_PIXELS = 4  # which are larger
 
 
 class References:
@@ -20,7 +21,7 @@ class References:
     def __init__(self, encoders: Encoders, files: ReferenceFiles) -> None:
         self._encoders, self._files = encoders, files
         self.latents = lru_cache(KEPT)(self._latents)
-        self.frames = lru_cache(KEPT)(self._frames)
+        self.frames = lru_cache(KEPT_IN_PIXELS)(self._frames)
         self.num_frames = lru_cache(KEPT)(self._num_frames)
 
     def check(self, name: str) -> None:
@@ -34,9 +35,9 @@ class References:
             return torch.cat([self.encode(media.to_unit(frames[None]))[0] for frames in pieces], dim=1)
 
     def _frames(self, name: str, size: tuple[int, int], start: int, end: int) -> Tensor:
-        """Frames `start` to before `end` at `size`, (3, T, H, W) in [-1, 1] on the CPU. Raises: UserError, RunError."""
+        """Frames `start` to before `end` at `size`, (3, T, H, W) uint8 RGB. Raises: UserError, RunError."""
         with self._files.opened(name) as path:
-            return media.to_unit(torch.cat(list(read_frames(path, size, AT_ONCE, start, end)), dim=1))
+            return torch.cat(list(read_frames(path, size, AT_ONCE, start, end)), dim=1)
 
     def _num_frames(self, name: str) -> int:
         """Video frames of the file; 1 of a picture. Raises: UserError, RunError."""
