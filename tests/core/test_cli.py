@@ -236,6 +236,15 @@ PROMPTS = [
 ]
 
 
+def test_a_prompt_on_the_command_line_is_instead_of_the_recipes(command: Command, recipe: str, tmp_path: Path):
+    (tmp_path / "many.txt").write_text("a\nb\n")
+    (tmp_path / "many.yaml").write_text((tmp_path / "sample.yaml").read_text() + "prompt_path: many.txt\n")
+    for flags, expected in ((["--prompt", "c"], (["c"], None)), ([], (["a circle"], "many.txt"))):
+        plain = yaml.safe_load(command("vidgen-run", "many.yaml", "--print-recipe", *flags).stdout)
+        found = plain["prompt_path"]
+        assert (plain["prompts"], found and Path(found).name) == expected
+
+
 def test_prompts_survive_whatever_is_in_them(command: Command, recipe: str):
     arguments = [argument for prompt in PROMPTS for argument in ("--prompt", prompt)]
     done = command("vidgen-run", "sample.yaml", "--print-recipe", *arguments, "--negative-prompt", "null", "--fps", "8")

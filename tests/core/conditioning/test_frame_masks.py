@@ -79,6 +79,11 @@ def test_ratios_that_say_nothing_are_refused(ratios: dict[str, float], message: 
         FrameMaskOptions(ratios=ratios)
 
 
+def test_the_least_share_is_not_above_the_largest() -> None:
+    (problem,) = FrameMaskOptions(ratios={"i2v": 1.0}, min_clear_ratio=0.8, max_clear_ratio=0.2).problems()
+    assert problem.text == "0.8 is above max_clear_ratio, 0.2"
+
+
 def test_frames_that_are_to_be_made_are_grey() -> None:
     video = torch.rand(2, 3, 4, 5, 6) + 0.1
     mask = torch.tensor([[False, True, True, False], [True, True, True, True]])

@@ -155,7 +155,17 @@ def test_a_file_of_masks_is_named(annotated: Path, converted: Convert) -> None:
     made = converted(text.replace("--sample_rate 1", "--mask_config masks.yaml"), "train.sh")
     assert made.recipe["frame_masks"]["ratios"] == {"i2v": 5.0, "transition": 4.0, "random_temporal": 1.0}
     assert made.recipe["dropped_captions"] == [""]
-    assert "write yours of masks.yaml" in made.text
+    assert "masks.yaml cannot be read here: write yours" in made.done.err
+
+
+def test_a_file_of_masks_is_read_where_it_lies(annotated: Path, converted: Convert) -> None:
+    Path("masks.yaml").write_text(
+        "min_clear_ratio: 0.25\nmask_type_ratio_dict_video: {t2iv: 0, i2v: 8, continuation: 2.5}\n"
+        "mask_type_ratio_dict_image: {clear: 1}\n"
+    )
+    text = TRAINING.replace("train_t2v_diffusers.py", "train_inpaint.py").replace("OpenSoraT2V", "OpenSoraInpaint")
+    made = converted(text.replace("--sample_rate 1", "--mask_config masks.yaml"), "train.sh")
+    assert made.recipe["frame_masks"]["ratios"] == {"i2v": 8.0, "continuation": 2.5}
 
 
 OWN = "EulerAncestralDiscrete"
@@ -176,6 +186,7 @@ def test_a_sampling_script_has_every_flag(converted: Convert) -> None:
     wanted = {"job": "sample", "num_frames": 93, "image_size": [352, 640], "fps": 18.0, "outputs": "out", "seed": 1234}
     wanted |= {"prompts": ["a cat on a mat", "it costs $5"], "num_samples": 3, "dtype": "fp16"}
     assert {key: recipe[key] for key in wanted} == wanted
+    assert recipe["parallel"]["type"] == "ddp", "of two processes"
     assert (recipe["model"]["type"], recipe["model"]["from_pretrained"]) == (
         "OpenSoraT2V_v1_3-2B/122",
         "weights/model_ema",

@@ -10,7 +10,7 @@ import vidgen
 from PIL import Image
 from tiny_run import RECIPE, assert_same_state, merged
 from torch import Tensor
-from vidgen import UserError
+from vidgen import RunError, UserError
 from vidgen.engine import media
 from vidgen.engine.references import References
 from vidgen_opensora_plan.inpaint import OpenSoraInpaint
@@ -225,6 +225,24 @@ def test_a_mistake_in_sampling_is_told(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=told):
         sample(**changes)
+
+
+def test_a_mistake_of_the_last_prompt_is_told_before_the_first_is_made(
+    sample: Callable[..., Any], picture: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    for files, strategies, told in (
+        (
+            [str(picture)] * 2,
+            ["0", "0,0,3"],
+            "prompt 'b': .*begins at frame 3 of reference 0, which has 1 video frames",
+        ),
+        ([str(picture), str(broken)], ["0", "0"], "prompt 'b': .*broken.mp4 cannot be read"),
+    ):
+        with pytest.raises((UserError, RunError), match=told):
+            sample(prompts=["a", "b"], reference_path=files, mask_strategy=strategies)
+        assert not list(tmp_path.glob("samples/*.mp4"))
 
 
 @pytest.mark.parametrize(

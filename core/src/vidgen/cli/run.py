@@ -27,7 +27,11 @@ FLAGS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "--checkpoint": ("checkpoint", "Run or checkpoint folder to sample from.", {}),
     "--resume": ("resume", "`latest`, or a checkpoint's folder.", {}),
     "--force": ("force", "Resume although the recipe's changes change the course.", {"is_flag": True, "default": None}),
-    "--prompt": ("prompts", "What to sample; may be repeated.", {"multiple": True}),
+    "--prompt": (
+        "prompts",
+        "What to sample, instead of the recipe's prompts and file of them; may be repeated.",
+        {"multiple": True},
+    ),
     "--prompt-path": ("prompt_path", "Text file of prompts, one a line.", {}),
     "--negative-prompt": ("negative_prompt", "What to steer away from.", {}),
     "--num-samples": ("num_samples", "Samples per prompt.", {"type": int}),
@@ -98,4 +102,6 @@ def main() -> None:
 def _overrides(flags: Mapping[str, Any]) -> list[str]:
     """Flags that were given, as `key.path=value`; JSON is YAML, so any text survives."""
     keys = {flag[2:].replace("-", "_"): key for flag, (key, _, _) in FLAGS.items()}
-    return [f"{keys[name]}={json.dumps(value)}" for name, value in flags.items() if value is not None and value != ()]
+    given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    instead = ["prompt_path=null"] if "prompt" in given and "prompt_path" not in given else []
+    return [*(f"{keys[name]}={json.dumps(value)}" for name, value in given.items()), *instead]

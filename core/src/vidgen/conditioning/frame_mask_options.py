@@ -1,11 +1,12 @@
 """How often a model that is shown frames beside the noise is shown which ones in training, as recipes say it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import frozen, validators
 
 from vidgen.component import option
+from vidgen.errors import Problem
 
 NOTHING = "t2iv"
 VIDEO_KINDS = (NOTHING, "i2v", "transition", "continuation", "random_temporal", "clear")
@@ -39,6 +40,12 @@ class FrameMaskOptions:
         0.0, "Least share of the frames that continuation and random_temporal show.", validator=SHARE
     )
     max_clear_ratio: float = option(1.0, "Largest share of them; uniform between the two.", validator=SHARE)
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong between keys."""
+        if self.min_clear_ratio > self.max_clear_ratio:
+            text = f"{self.min_clear_ratio:g} is above max_clear_ratio, {self.max_clear_ratio:g}"
+            yield Problem(("min_clear_ratio",), text, ("give the least share first",))
 
     def of(self, frames: int) -> dict[str, float]:
         """Kind -> probability for clips of so many frames. Stills are shown or not; nothing is shown of them where

@@ -10,7 +10,7 @@ from vidgen.interfaces import Autoencoder, Size3
 
 @frozen(kw_only=True)
 class LatentTime:
-    """Time in a clip of `num_frames` video frames.
+    """Time in a clip of `num_frames` video frames. unit: what is counted, in words.
 
     count: video frames of a clip -> its latent frames. stride: video frames per latent frame. chunk: video frames that
     are coded independently of all others; None: a clip is coded as a whole. Where the first latent frame of a chunk
@@ -22,6 +22,7 @@ class LatentTime:
     count: Callable[[int], int]
     stride: int
     chunk: int | None
+    unit: str = "latent frame"
 
     @classmethod
     def of(cls, vae: Autoencoder, size: Size3) -> "LatentTime":
@@ -36,7 +37,7 @@ class LatentTime:
     @classmethod
     def of_video(cls, num_frames: int) -> "LatentTime":
         """For counting in video frames, as if each were a latent one."""
-        return cls(num_frames=num_frames, count=int, stride=1, chunk=1)
+        return cls(num_frames=num_frames, count=int, stride=1, chunk=1, unit="video frame")
 
     @property
     def latents(self) -> int:

@@ -40,8 +40,8 @@ def check_long(condition_frame_length: int, loop: int, time: LatentTime) -> None
         raise UserError(f"{KEY}: {condition_frame_length} is below 0; 0 joins clips that know nothing of each other")
     if dropped_frames(condition_frame_length, time) >= time.num_frames:
         raise UserError(
-            f"{KEY}: {condition_frame_length} latent frames are all of a clip of {time.num_frames} video frames "
-            f"({time.latents} latent), so that further clips add nothing\n"
+            f"{KEY}: {condition_frame_length} {time.unit}s are all of a clip of {time.num_frames} video frames "
+            f"({time.latents} {time.unit}s), so that further clips add nothing\n"
             f"    give less than {time.latents}, or a larger num_frames"
         )
 

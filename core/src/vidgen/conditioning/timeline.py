@@ -39,7 +39,7 @@ def timeline(
     Raises: UserError, for frames that are not there.
     """
     lengths = [reference.frames for reference in references]
-    found = [list(spans(given, lengths, frames, loop, align, clip=clip)) for loop in range(loops)]
+    found = [list(spans(given, lengths, frames, loop, align, clip=clip, unit=unit)) for loop in range(loops)]
     width = len(f"loop {loops - 1}")
     lines = [f"{f'loop {loop}':<{width}}  {_drawn(some, frames)}" for loop, some in enumerate(found)]
     legend = (f"loop {loop}: {_told(span, references)}" for loop, some in enumerate(found) for span in some)

@@ -75,8 +75,8 @@ def tell_ranks(before: int, now: int, checkpoint: Path) -> None:
     """Warn of another number of ranks, which no recipe tells. before, now: those with batches of their own."""
     if before != now:
         LOG.warning(
-            "%s was written by ranks with %d batches a step, and this run has %d: steps see as many rows as before "
-            "where accumulation_steps makes up for it",
+            "%s was written by a run that read %d batches at a time, one a rank; this one reads %d: steps see as many "
+            "rows as before where accumulation_steps makes up for it",
             *(checkpoint.name, before, now),
         )
 

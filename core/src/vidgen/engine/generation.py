@@ -24,7 +24,7 @@ from vidgen.rng import Draws
 @frozen(kw_only=True)
 class LongVideo:
     """How the clips of a long video hang together: each but the first begins with the last `length` frames of the one
-    before, in units of `Giving`, edited with ratio `edit`."""
+    before, as `Giving` counts them, edited with ratio `edit`."""
 
     length: int
     edit: float

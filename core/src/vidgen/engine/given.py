@@ -33,12 +33,10 @@ class Entered:
 
 class Giving(Protocol):
     """What stands between `Given` frames and a sampler. Sizes are pixels (T, H, W) of the clip; a reference is what
-    `open` or `carry` made, and all frames are counted in `unit`s.
+    `open` or `carry` made, and all frames are counted in the unit of `time`.
 
-    unit: what one frame is, in words. clip: frames that do not fit are left out instead of refused.
+    clip: frames that do not fit are left out instead of refused.
     """
-
-    unit: str
 
     @property
     def clip(self) -> bool:
@@ -46,7 +44,7 @@ class Giving(Protocol):
         ...
 
     def time(self, size: Size3) -> LatentTime:
-        """Of a clip, in units."""
+        """Of a clip, in what frames are counted in."""
         ...
 
     def align(self, size: Size3) -> int | None:
@@ -108,8 +106,6 @@ class InPlace(_Way):
     """Latents of given frames stand where they belong in the noise, the scheduler keeps them, and `x_mask` tells the
     model."""
 
-    unit = "latent frame"
-
     def time(self, size: Size3) -> LatentTime:
         """See `Giving`."""
         return LatentTime.of(self.parts.vae, size)
@@ -123,7 +119,7 @@ class InPlace(_Way):
         if (given or loops > 1) and not takes_given_frames(self.parts.model):
             raise UserError(
                 f"{self.model} cannot be told which frames are given: it takes no `x_mask`. Leave references, "
-                "conditions and loop out, or use a model that does, such as STDiT2 or STDiT3."
+                "conditions and loop out, or use a model that does, such as STDiT2, STDiT3 or OpenSoraInpaint_v1_3."
             )
 
     def open(self, name: str, size: Size3) -> Tensor:
@@ -164,8 +160,6 @@ class Beside(_Way):
     """Given frames stand among grey ones in a clip that the model is shown as latents, beside noise of which nothing is
     kept: it makes them again. They are counted in video frames, of which each is shown or not."""
 
-    unit = "video frame"
-
     def time(self, size: Size3) -> LatentTime:
         """See `Giving`."""
         return LatentTime.of_video(size[0])
@@ -179,8 +173,8 @@ class Beside(_Way):
         for ratio in (*(one.edit for one in given), *([edit] if loops > 1 else [])):
             if 0 < ratio < 1:
                 raise UserError(
-                    f"{self.model} is shown given frames as they are, and cannot be asked to change them by {ratio:g}"
-                    "\n    accepted as edit ratio: 0, or 1 to make them anew"
+                    f"edit: {self.model} is shown given frames as they are, and cannot be asked to change them by "
+                    f"{ratio:g}\n    accepted as edit ratio: 0, or 1 to make them anew"
                 )
 
     def open(self, name: str, size: Size3) -> Footage:
@@ -211,7 +205,8 @@ class Beside(_Way):
         video, mask = torch.zeros(len(z), 3, *size), torch.ones(len(z), size[0], dtype=torch.bool)
         for b in range(len(z)):
             lengths = [one.num_frames for one in references[b]]
-            for span in spans(given[b], lengths, size[0], loop, self.every, clip=self.clip):
+            unit = self.time(size).unit
+            for span in spans(given[b], lengths, size[0], loop, self.every, clip=self.clip, unit=unit):
                 start = span.reference_start
                 video[b, :, span.frames] = references[b][span.reference].read(start, start + span.length)
                 mask[b, span.frames] = span.edit > 0

@@ -1,6 +1,6 @@
 """Latents of the pictures and videos that prompts refer to."""
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class References:
         self._encoders, self._files = encoders, files
         self.latents = lru_cache(KEPT)(self._latents)
         self.frames = lru_cache(KEPT_IN_PIXELS)(self._frames)
-        self.num_frames = lru_cache(KEPT)(self._num_frames)
+        self.num_frames = cache(self._num_frames)
 
     def check(self, name: str) -> None:
         """Raises: UserError, when there is no such file, or it would have to be downloaded and must not be."""

@@ -106,6 +106,8 @@ def loaded_parts(recipe: SampleRecipe, context: Context, parallel: Parallel | No
     first = torch.device("cpu") if recipe.offload_blocks else None
     parallel = parallel or build_parallel(recipe.parallel, context)
     if folder is None:
+        if context.load_weights and getattr(recipe.model.options, "from_pretrained", None) is None:
+            LOG.warning("model: neither checkpoint nor model.from_pretrained is given; its weights are start values")
         parts = build_parts(recipe, context, parallel=parallel, device=first)
         adapting.check_filled(parts.model, parts.adapters)
     else:

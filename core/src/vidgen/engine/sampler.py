@@ -24,7 +24,7 @@ from vidgen.engine.references import References
 from vidgen.engine.refining import refined
 from vidgen.engine.tasks import Task, batches, plan
 from vidgen.engine.texts import EncodedTexts
-from vidgen.errors import UserError
+from vidgen.errors import RunError, UserError
 from vidgen.interfaces import Context, Media, Metric, PromptRefiner, Size3
 from vidgen.recipe.schema import SampleOptions, SharedRecipe
 
@@ -121,6 +121,15 @@ class Sampler:
             self.parts.vae.latent_size(task.size)
             check_long(long.length, len(task.texts), giving.time(task.size))
             giving.check(task.given, len(task.texts), long.edit)
+            if task.given:
+                self._check_given(task)
+
+    def _check_given(self, task: Task) -> None:
+        """Reads how long references are. Raises: UserError, RunError, naming the prompt."""
+        try:
+            self.drawing(task)
+        except (UserError, RunError) as error:
+            raise type(error)(f"prompt {task.prompt!r}: {error}") from error
 
     def drawing(self, task: Task) -> str:
         """Which frames of a sample are given, in words and characters. Reads the references' lengths."""
@@ -130,7 +139,7 @@ class Sampler:
         named += [Reference("the clip before", time.latents)] if loops > 1 else []
         given = [*task.given, *(carried(loop, len(named), long.length, long.edit) for loop in range(1, loops))]
         align = giving.align(task.size)
-        return timeline(given, named, time.latents, loops, align, clip=giving.clip, unit=giving.unit)
+        return timeline(given, named, time.latents, loops, align, clip=giving.clip, unit=time.unit)
 
     def _make(self, tasks: Sequence[Task], made_by: str, stopped: Callable[[], bool]) -> None:
         """Write one batch, piece by piece. Ranks that share its tokens all come to the same; the first one writes."""

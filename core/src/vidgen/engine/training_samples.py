@@ -49,9 +49,6 @@ class TrainingSamples:
         tasks = sampler.tasks(self._recipe.outputs)
         sampler.check(tasks)
         self._check_captions(build_metrics(options, self._context, [task.prompt for task in tasks if task.prompt]))
-        for task in tasks:
-            if task.given:
-                sampler.drawing(task)
 
     def _check_captions(self, metrics: Sequence[Metric]) -> None:
         """A warning, for rows that are too short to be sampled are among these; and training is worth it without."""

@@ -40,6 +40,8 @@ def finish_sampling(settings: Settings, draft: Draft, processes: int) -> None:
         draft.put("prompt_refiner", {"type": "causal-lm", "from_pretrained": refiner})
     if settings.value("--sp"):
         share_clips(draft, processes)
+    elif processes > 1:
+        draft.put("parallel.type", "ddp", "each process samples its share of the prompts")
 
 
 def _choose_prompts(settings: Settings, draft: Draft) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import gcd
+from pathlib import Path
 from typing import Any
 
 from vidgen_convert.draft import Draft
@@ -12,6 +13,7 @@ from vidgen_convert.opensora_plan.common_steps import (
     share_clips,
     to_config,
 )
+from vidgen_convert.opensora_plan.mask_config import mask_ratios_in
 from vidgen_convert.parallel import choose_parallel
 from vidgen_convert.settings import Setting, Settings
 
@@ -136,9 +138,11 @@ def _optimize(settings: Settings, draft: Draft) -> None:
 
 
 def _show_frames(settings: Settings, draft: Draft) -> None:
-    if settings.value("--mask_config") and draft.get("frame_masks.ratios") is None:
-        note = f"those of the published file; write yours of {settings.value('--mask_config')}"
-        draft.put("frame_masks.ratios", dict(MASK_CONFIG), note)
+    file = settings.value("--mask_config")
+    if file and draft.get("frame_masks.ratios") is None:
+        found = mask_ratios_in(Path(file))
+        note = f"of {file}" if found else f"those of the published file; {file} cannot be read here: write yours"
+        draft.put("frame_masks.ratios", found or dict(MASK_CONFIG), note)
     tenths = round(10 * settings.value("--default_text_ratio", 0.0))
     if tenths:
         unit = gcd(tenths, 10)
