@@ -91,7 +91,7 @@ def load_into(
         layout=converted.layout,
         notes=converted.notes,
     )
-    LOG.info("%s", report)
+    LOG.log(logging.WARNING if fresh else logging.INFO, "%s", report)
     return report
 
 
