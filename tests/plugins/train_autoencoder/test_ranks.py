@@ -234,7 +234,7 @@ def test_another_number_of_ranks_goes_on_with_both_networks_and_the_clips_left(
     for name in (name for name in before if "model/" in name and name.endswith(("weight", "bias"))):
         torch.testing.assert_close(before[name], after[name], rtol=0, atol=1e-9)
     told = (tmp_path / "run" / "log.txt").read_text()
-    assert f"epoch0-global_step{6 // first} was written by ranks with {first} batches a step" in told
+    assert f"epoch0-global_step{6 // first} was written by a run that read {first} batches at a time" in told
 
 
 @pytest.mark.parametrize(("dtype", "engine", "rounding"), [("bf16", "zero2", 2**-7), ("fp16", "zero3", 2**-10)])
