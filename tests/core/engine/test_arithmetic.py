@@ -1,11 +1,13 @@
 """Averages, learning rates, loss windows and devices: facts that can be checked by hand."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import nn
 from vidgen import RunError, UserError
+from vidgen.engine.clock import Awaited
 from vidgen.engine.ema import Ema
 from vidgen.engine.optimization import learning_rate, make_optimizer
 from vidgen.engine.single import Single
@@ -38,6 +40,23 @@ def test_an_average_that_starts_late_is_the_weights_until_then() -> None:
         late.update()
         assert not torch.equal(ema.state_dict()["weight"], model.weight)
     assert all(torch.equal(value, late.state_dict()[name]) for name, value in ema.state_dict().items())
+
+
+def test_seconds_of_waiting_are_those_within_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def slow() -> Iterator[int]:
+        nonlocal now
+        for number in (1, 2):
+            now += number
+            yield number
+
+    monkeypatch.setattr("vidgen.engine.clock.time.perf_counter", lambda: now)
+    items = Awaited(slow())
+    assert next(items) == 1
+    now += 100
+    assert list(items) == [2]
+    assert (items.seconds(), items.seconds()) == (3.0, 0.0)
 
 
 @pytest.mark.parametrize("start_step", [0, 3])

@@ -1,6 +1,10 @@
 """Throughput: samples and tokens a second, and the shares of time spent waiting for data and encoding them."""
 
 import time
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 
 class Clock:
@@ -31,3 +35,25 @@ class Clock:
     def _begin(self) -> None:
         self._since, self._samples, self._tokens = time.perf_counter(), 0, 0
         self._waited, self._encoding = 0.0, 0.0
+
+
+class Awaited(Generic[T]):
+    """What comes of `items`, and the seconds that were spent waiting for it."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items, self._seconds = iter(items), 0.0
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        begun = time.perf_counter()
+        try:
+            return next(self._items)
+        finally:
+            self._seconds += time.perf_counter() - begun
+
+    def seconds(self) -> float:
+        """Since last asked."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds

@@ -1,8 +1,8 @@
 """`job: train`. Reads like the algorithm: batch, encode, loss, backward, step, average, log, sample, save."""
 
 import logging
-import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from vidgen.engine.adapting import names_of
 from vidgen.engine.agreement import Agreement
 from vidgen.engine.batch import Batch, Position
 from vidgen.engine.changes import check_changes, tell_ranks
-from vidgen.engine.clock import Clock
+from vidgen.engine.clock import Awaited, Clock
 from vidgen.engine.data import Stream
 from vidgen.engine.ema import Ema
 from vidgen.engine.encoding import Encoding, make_lookup
@@ -129,7 +129,7 @@ class Training:
         self.ema = Ema(self.model, ema.decay, ema.start_step, warmup=ema.warmup) if ema else None
         self._mask_ratios = complete_ratios(recipe.mask_ratios) if recipe.mask_ratios is not None else None
         self.window = Window(self.parts.device, recipe.max_loss_ratio, self.world)
-        self.clock = Clock()
+        self.clock, self.awaited = Clock(), Awaited[Batch](())
         self.heartbeat = Heartbeat(self.world, recipe.step_timeout)
         self.step, self.epoch, self.position, self.stopped = 0, 0, Position(), False
         self.intact = start
@@ -157,9 +157,9 @@ class Training:
             if given is not None:
                 LOG.warning("model.from_pretrained (%s) is not read: resume goes on with all of the checkpoint", given)
         saver = self._saver(session)
-        for step_batches, waited in self._steps(session):
+        for step_batches in self._steps(session):
             self.train_step(step_batches)
-            self._log(session, step_batches, waited)
+            self._log(session, step_batches)
             saver.poll()
             if self._due(self.recipe.checkpoint.every):
                 self.save(saver)
@@ -265,43 +265,57 @@ class Training:
             if self.world.is_main:
                 session.scores(self.step, scores)
 
-    def _steps(self, session: Session) -> Iterator[tuple[list[Batch], float]]:
-        """Batches grouped into optimizer steps, with the seconds spent waiting for them, up to the last step."""
+    def _steps(self, session: Session) -> Iterator[list[Batch]]:
+        """Batches grouped into optimizer steps, up to the last step."""
         if self._finished():
             return
         stream, agreement = iter(self._batches()), Agreement(self.world)
-        with self.heartbeat:
+        with self.heartbeat, self._reading():
             while not self._finished():
                 self.stopped = agreement(bool(session.stopped))
                 self.heartbeat.beat(self.step, "reading")
-                begun = time.perf_counter()
                 group = [] if self.stopped else list(islice(stream, self.recipe.accumulation_steps))
                 if len(group) < self.recipe.accumulation_steps:
                     return
                 self.heartbeat.beat(self.step, "training")
-                yield group, time.perf_counter() - begun
+                yield group
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """At the end the processes that read are let go."""
+        try:
+            yield
+        finally:
+            self.awaited = Awaited(())
 
     def _batches(self) -> Iterable[Batch]:
         """From where the run stands. Ranks that share tokens share the work of reading and encoding."""
         tokens, device = self.parallel.tokens, self.parts.device
-        feed = Feed(
+        self.awaited = Awaited(self._feed())
+        if tokens.size == 1:
+            return self.awaited
+        return SharedReading(self.awaited, self.encoding, self.showing, tokens, device)
+
+    def _feed(self) -> Feed:
+        """This rank's share."""
+        return Feed(
             self.dataset,
-            ShareOfAsks(self.stream, tokens),
+            ShareOfAsks(self.stream, self.parallel.tokens),
             self.recipe,
             seed=self.recipe.seed,
             outputs=self.recipe.outputs,
-            device=device,
+            device=self.parts.device,
             lookup=self.lookup,
         )
-        return feed if tokens.size == 1 else SharedReading(feed, self.encoding, self.showing, tokens, device)
 
     def _finished(self) -> bool:
         return self.recipe.max_steps is not None and self.step >= self.recipe.max_steps
 
-    def _log(self, session: Session, step_batches: list[Batch], waited: float) -> None:
+    def _log(self, session: Session, step_batches: list[Batch]) -> None:
         samples = sum(len(batch.texts) for batch in step_batches)
         ranks = self.parallel.num_ranks  # which do alike
-        self.clock.add(ranks * samples, ranks * self._tokens(step_batches), waited, self.encoding.seconds())
+        waited, encoding = self.awaited.seconds(), self.encoding.seconds()
+        self.clock.add(ranks * samples, ranks * self._tokens(step_batches), waited, encoding)
         if not self._due(self.recipe.log.every):
             return
         numbers = {"epoch": self.epoch, **self.window.read(), "lr": self.optimizer.param_groups[0]["lr"]}
