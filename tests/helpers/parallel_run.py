@@ -22,12 +22,17 @@ above rounding errors, which Adam would blow up to whole steps where a gradient 
 
 def run_here(world: World, changes: Mapping[str, Any]) -> Path:
     """Train the small recipe, changed, on all ranks of `world`, which may do so several times. Returns the folder."""
-    recipe = vidgen.load_recipe(merged(RECIPE, {**WIDE, **changes}))
+    return run_on(world, merged(RECIPE, {**WIDE, **changes}), changes.get("max_steps"))
+
+
+def run_on(world: World, data: Mapping[str, Any], max_steps: int | None) -> Path:
+    """Run a recipe on all ranks of `world`. max_steps: tells it from others of the same folder."""
+    recipe = vidgen.load_recipe(data)
     outputs: Path = recipe.job.options.outputs
     if world.size > 1:
         from vidgen_zero import engine
 
-        store = dist.PrefixStore(f"{outputs}/{changes.get('max_steps')}", world.store)
+        store = dist.PrefixStore(f"{outputs}/{max_steps}", world.store)
         engine.connect = lambda _: World(world.rank, world.size, world.local_rank, store)  # it is connected already
     vidgen.run(recipe)
     return outputs

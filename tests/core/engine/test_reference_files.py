@@ -48,7 +48,7 @@ def test_of_a_video_only_the_first_frame_is_looked_at(video: Path, monkeypatch: 
             looked.append(path)
             yield frame
 
-    monkeypatch.setattr("vidgen.engine.reference_files.video_pictures", watched)
+    monkeypatch.setattr("vidgen.engine.source_clip.video_pictures", watched)
     assert upright_size(video) == (8, 14) and looked == [video]
 
 

@@ -12,12 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import vidgen
 import yaml
 from autoencoder_run import RECIPE
 from launched import ranks_of, wait_until
-from parallel_run import everything_in, numbers_in
+from parallel_run import everything_in, numbers_in, run_on
 from ranks import on_ranks
 from tiny_run import loss_log, merged, wait_for
 from torch import nn
@@ -74,15 +72,8 @@ class EachByItself(NLayerDiscriminator):
 
 def run_here(world: World, changes: Mapping[str, Any]) -> Path:
     """Train the tiny recipe, changed, on all ranks of `world`. Returns the folder."""
-    recipe = vidgen.load_recipe(merged(RECIPE, {**WHOLE, "batch_size": CLIPS // world.size, **changes}))
-    outputs: Path = recipe.job.options.outputs
-    if world.size > 1:
-        from vidgen_zero import engine
-
-        store = dist.PrefixStore(f"{outputs}/{changes.get('max_steps')}", world.store)
-        engine.connect = lambda _: World(world.rank, world.size, world.local_rank, store)  # it is connected already
-    vidgen.run(recipe)
-    return outputs
+    data = merged(RECIPE, {**WHOLE, "batch_size": CLIPS // world.size, **changes})
+    return run_on(world, data, changes.get("max_steps"))
 
 
 def train_all(world: World, folder: Path, engines: tuple[str, ...]) -> None:

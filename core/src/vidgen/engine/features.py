@@ -8,8 +8,6 @@ its own: entries of another one cannot be taken by mistake.
 
 import json
 import logging
-import os
-import socket
 import struct
 import time
 from collections.abc import Iterable, Mapping
@@ -158,7 +156,7 @@ class FeatureStore:
             return
         shards = pa.array(self._places.values()).dictionary_encode()
         table = pa.table({"key": pa.array(self._places, pa.uint64()), "shard": shards})
-        partial = self.folder / f"{INDEX}.{token_hex(4)}{PARTIAL}"  # other ranks write theirs
+        partial = self._partial(INDEX)
         pq.write_table(table, partial)
         partial.replace(self.folder / INDEX)
 
@@ -192,8 +190,11 @@ class FeatureStore:
         path, text = self.folder / PRODUCER, json.dumps(self.producer, indent=1)
         if path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text:
             return
-        mine = f"{PRODUCER}.{socket.gethostname()}-{os.getpid()}{PARTIAL}"
-        write_whole(path, text, partial=path.with_name(mine))
+        write_whole(path, text, partial=self._partial(PRODUCER))
+
+    def _partial(self, name: str) -> Path:
+        """Where this process writes a file of which other ranks may write theirs at once."""
+        return self.folder / f"{name}.{token_hex(4)}{PARTIAL}"
 
     def _find(self) -> dict[int, str]:
         """Every entry of every whole shard. A damaged one is told of and left out, as if it had never been."""

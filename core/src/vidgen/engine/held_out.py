@@ -9,7 +9,7 @@ same ones every time.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import torch
@@ -108,13 +108,11 @@ class SpreadDraws(Draws):
 
 @frozen
 class Portion:
-    """Clips of one bucket that are measured together, encoded, on the CPU. bucket: place in the list of names. shown:
-    what the model is shown of them."""
+    """Clips of one bucket that are measured together, encoded, on the CPU. bucket: place in the list of names."""
 
     bucket: int
     batch: Batch
     encoded: Encoded
-    shown: Mapping[str, Tensor]
 
 
 class HeldOut:
@@ -176,7 +174,7 @@ class HeldOut:
         sizes = {key: value.to(device) for key, value in portion.batch.numbers().items()}
         text = {key: value.to(device) for key, value in portion.encoded.text.items()}
         told = {"drop_caption": torch.zeros(len(draws), dtype=torch.bool, device=device)}
-        told |= {key: value.to(device) for key, value in portion.shown.items()}
+        told |= {key: value.to(device) for key, value in portion.batch.shown.items()}
         x, conditioning = portion.encoded.x.to(device), conditioning_for(model, sizes, text, told)
         with self._parts.parallel.autocast():
             found = self._parts.scheduler.training_losses(model, x, conditioning, draws=draws, sizes=sizes)
@@ -198,7 +196,7 @@ class HeldOut:
         encoded, draws = encoding(batch), Draws(self._seed, [("held out", row) for row in batch.rows])
         shown = {key: value.cpu() for key, value in showing(batch, draws).items()}
         text = {key: value.cpu() for key, value in encoded.text.items()}
-        return Portion(bucket, evolve(batch, groups=()), evolve(encoded, x=encoded.x.cpu(), text=text), shown)
+        return Portion(bucket, evolve(batch, groups=(), shown=shown), evolve(encoded, x=encoded.x.cpu(), text=text))
 
     def _in_buckets(self, bucketer: Bucketer) -> tuple[list[str], list[tuple[int, list[Ask]]]]:
         """Names of the buckets that rows are in, and all batches, each of one bucket. Raises: UserError, when no row is

@@ -4,11 +4,8 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 
-import av
-from PIL import Image
-
 from vidgen.engine.download import Limits, downloaded, is_address
-from vidgen.engine.source_clip import STILLS, Size2, still_pictures, video_pictures
+from vidgen.engine.source_clip import Size2, pictures
 from vidgen.errors import RunError, UserError
 from vidgen.recipe.schema import SampleOptions
 
@@ -58,11 +55,7 @@ class ReferenceFiles:
 def upright_size(path: Path) -> Size2:
     """Rows and columns of a picture or video as it is meant to be seen; of a video only the first frame is decoded.
     Raises: RunError, when it cannot be read or holds no frame."""
-    try:
-        first = next(still_pictures(path) if path.suffix.lower() in STILLS else video_pictures(path), None)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, av.FFmpegError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(f"{path} cannot be read as a picture or video ({reason})") from error
+    first = next(pictures(path), None)
     if first is None:
         raise RunError(f"{path} holds no frame")
     return first.shape[0], first.shape[1]

@@ -29,17 +29,12 @@ def read_frames(path: Path, size: Size2, piece: int, start: int = 0, end: int | 
     """
     waiting: list[Tensor] = []
     empty = True
-    try:
-        pictures = still_pictures(path) if path.suffix.lower() in STILLS else video_pictures(path)
-        for picture in islice(pictures, start, end):
-            waiting.append(covering(picture, size))
-            empty = False
-            if len(waiting) == piece:
-                yield torch.stack(waiting, dim=1)
-                waiting = []
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, av.FFmpegError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(f"{path} cannot be read as a picture or video ({reason})") from error
+    for picture in islice(pictures(path), start, end):
+        waiting.append(covering(picture, size))
+        empty = False
+        if len(waiting) == piece:
+            yield torch.stack(waiting, dim=1)
+            waiting = []
     if empty:
         raise RunError(f"{path} holds no frame{f' {start}' if start else ''}")
     if waiting:
@@ -55,6 +50,15 @@ def count_frames(path: Path) -> int:
             return sum(1 for _ in container.decode(video=0)) if container.streams.video else 0
     except (OSError, ValueError, av.FFmpegError) as error:
         raise RunError(f"{path} cannot be read as a video ({error})") from error
+
+
+def pictures(path: Path) -> Iterator[np.ndarray]:
+    """Of a picture or a video, upright, (H, W, 3) uint8 RGB. Raises: RunError, when the file cannot be read."""
+    try:
+        yield from still_pictures(path) if path.suffix.lower() in STILLS else video_pictures(path)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, av.FFmpegError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"{path} cannot be read as a picture or video ({reason})") from error
 
 
 def still_pictures(path: Path) -> Iterator[np.ndarray]:

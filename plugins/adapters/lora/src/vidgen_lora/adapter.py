@@ -81,7 +81,7 @@ class Lora:
         }
 
     def misfit(self, kept: Mapping[str, Any]) -> tuple[str, str, str] | None:
-        """See `vidgen.engine.adapting.TellsMisfits`. What decides is which layers are adapted, and their ranks."""
+        """See `vidgen.interfaces.Adapter`. What decides is which layers are adapted, and their ranks."""
         if not kept:
             return None
         if kept.get("peft_type") != "LORA":
